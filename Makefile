@@ -1,0 +1,53 @@
+# `make` lists the targets. Only Python 3.11 to 3.13 and make are needed.
+# Options: PYTHON=python3.12  VENV=path (reuse an environment)  ALL=1 (make notebooks)
+PYTHON ?= python3
+VENV ?= .venv
+RUN = $(VENV)/bin/python
+MAKEFLAGS += --no-print-directory
+
+.DEFAULT_GOAL := help
+.PHONY: help setup book test notebooks lint experiments mutants serve address \
+        bundle colab-check gates clean
+
+help:            ## list the targets
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1|/' | column -t -s '|'
+
+setup:           ## make the environment, or repair it
+	@$(PYTHON) tools/setup_env.py $(VENV)
+
+book: setup      ## build the book and say where its first page is
+	@$(RUN) tools/build_book.py
+
+test: setup      ## run everything that CI runs
+	@$(RUN) tools/test_all.py
+
+notebooks: setup ## execute the notebooks whose inputs changed (ALL=1: all of them)
+	@$(RUN) tools/run_notebooks.py $(if $(ALL),--all)
+
+lint: setup      ## format the sources, then check style and types
+	@$(RUN) -m ruff format . && $(RUN) -m ruff check . && $(RUN) -m mypy lib/effdl
+
+experiments: setup ## run what is missing of the long experiments (resumable)
+	@$(RUN) tools/run_experiments.py
+
+mutants: setup   ## break every method on purpose: the tests must notice
+	@$(RUN) tools/mutants.py
+
+gates: setup     ## plant one failure for each gate and see it caught
+	@$(RUN) tools/gates.py
+
+serve: book      ## serve the built book on this machine
+	@$(RUN) -m http.server --bind 127.0.0.1 --directory _build/html 8000
+
+address:         ## write the repository's address everywhere: make address URL=https://...
+	@$(PYTHON) tools/address.py "$(URL)"
+
+bundle: book     ## site, notebooks, data and wheel in one archive, for a class offline
+	@$(RUN) tools/bundle.py
+
+colab-check: setup ## run the notebooks in a fresh environment like Colab's
+	@$(RUN) tools/colab_check.py $(if $(COLAB_PYTHON),--python $(COLAB_PYTHON))
+
+clean:           ## remove what was built (the environment stays)
+	@rm -rf _build dist .pytest_cache .mypy_cache .ruff_cache
+	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

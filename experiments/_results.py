@@ -1,0 +1,140 @@
+"""Tables of results: filled row by row, never half a row, each with its origin.
+
+A script names its cases and how one of them is measured:
+
+    fill_table(__file__, cases, measure)    ->    data/results/<script>.csv
+
+Rows that the code of today has made already are kept, so a script that was interrupted
+goes on where it was, and a second run does nothing. Rows that other code made are
+dropped when the script runs. Every row says where it comes from:
+
+    command, python, torch, numpy, processor    how and where it was made
+    seconds      processor time of the case (which is the work, not the waiting)
+    code_hash    of the script and of the effdl code that it reaches
+
+Run by itself, this file notes down the sums of all data in data/SHA256SUMS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from effdl.data.files import PARTIAL, write_sums
+from effdl.reach import code_hash
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+ORIGIN = ("seconds", "command", "python", "torch", "numpy", "processor", "code_hash")
+
+Value = str | int | float
+Row = dict[str, str]
+Case = Mapping[str, Value]
+
+
+def fill_table(
+    script: str,
+    cases: Sequence[Case],
+    measure: Callable[..., Case],
+    *,
+    data: Path = DATA,
+) -> Path:
+    """Measure the cases that are missing from the script's table; return its path.
+
+    Args:
+        script: The script's ``__file__``; its name is the table's.
+        cases: What identifies a row, ``seed`` among it; the same keys in all of them.
+        measure: Gets a case as keyword arguments and returns the other columns.
+        data: The folder to write below.
+
+    Raises:
+        ValueError: If a case has no seed, or a column is named twice.
+    """
+    path = data / "results" / f"{Path(script).stem}.csv"
+    origin = _origin(Path(script))
+    rows = [row for row in read_table(path) if row["code_hash"] == origin["code_hash"]]
+    torch.set_num_threads(1)
+    for number, case in enumerate(cases, start=1):
+        key = {name: str(value) for name, value in case.items()}
+        if "seed" not in key:
+            raise ValueError(f"every case needs a seed, got {dict(case)}")
+        if any(key.items() <= row.items() for row in rows):
+            continue
+        start = time.process_time()
+        results = measure(**case)
+        seconds = time.process_time() - start
+        doubled = set(results) & {*case, *ORIGIN}
+        if doubled:
+            raise ValueError(f"measure returned {sorted(doubled)}, which are taken")
+        measured = {name: _text(value) for name, value in results.items()}
+        rows.append(key | measured | {"seconds": f"{seconds:.2f}"} | origin)
+        write_table(path, rows)
+        write_sums(data, [path.relative_to(data).as_posix()])
+        print(f"{number} of {len(cases)}: {rows[-1] | origin}"[:100], flush=True)
+    return path
+
+
+def read_table(path: Path) -> list[Row]:
+    """Return the rows of a table, none if there is no such file."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_table(path: Path, rows: Sequence[Row]) -> None:
+    """Write rows under a temporary name, then rename: all of the table or nothing."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + PARTIAL)
+    partial.write_text(text.getvalue(), encoding="utf-8", newline="\n")
+    partial.replace(path)
+
+
+def seeds_from_command_line(description: str | None) -> list[int]:
+    """Return the seeds that the command line asks for, 0, 1 and 2 by default."""
+    parser = argparse.ArgumentParser(description=(description or "").split("\n")[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    return parser.parse_args().seeds
+
+
+def _origin(script: Path) -> Row:
+    return {
+        "command": f"python experiments/{script.name}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "processor": _processor(),
+        "code_hash": code_hash(script.read_text(encoding="utf-8")),
+    }
+
+
+def _processor() -> str:
+    """Return the processor's name, as far as the system tells it."""
+    described = Path("/proc/cpuinfo")
+    if described.is_file():
+        for line in described.read_text(encoding="utf-8").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def _text(value: Value) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    write_sums(DATA)
+    sys.exit(0)

@@ -1,0 +1,1 @@
+"""Data of the book: generated digits, files that travel with it, downloads."""

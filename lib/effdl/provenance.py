@@ -1,0 +1,109 @@
+"""Which code and which data a result depends on, found by reading the source.
+
+A stored result (the outputs of a notebook, a row of a results table) is worth what
+the code was worth that made it. So each carries a hash, and a test compares the hash
+with the code of today. The hash covers what can change a number, and nothing else:
+
+    modules   every effdl module that the source imports, and those they import
+    text      their source without docstrings, comments and blank lines
+    data      every file named by a literal, data_path("results/width.csv")
+
+Correcting a docstring leaves the hash alone, and so does the Python version. Not
+covered: PyTorch and NumPy (results store their versions), and modules or files whose
+name is computed. An effdl module that has no file is a ValueError in every function.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator
+
+from effdl.source import bare_code, module_file, module_source, parse
+
+
+def imported_modules(source: str) -> set[str]:
+    """Return the effdl modules that Python source imports, directly or through others.
+
+    Args:
+        source: A script, or the code cells of a notebook joined by newlines. Lines of
+            IPython (``%pip``, ``!ls``) are passed over.
+
+    Returns:
+        Dotted names, packages included: importing ``effdl.data.files`` runs
+        ``effdl/data/__init__.py`` too.
+
+    Example:
+        >>> sorted(imported_modules("from effdl.checks import check_odd"))
+        ['effdl', 'effdl.checks']
+    """
+    found: set[str] = set()
+    waiting = _imports(parse(source))
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting |= _imports(parse(module_source(name)))
+    return found
+
+
+def module_hash(names: Iterable[str]) -> str:
+    """Return 16 hexadecimal digits that change with the code of the modules.
+
+    Args:
+        names: Dotted names such as ``effdl.train``; order and repetition are ignored.
+            Only these are hashed: pass the result of :func:`imported_modules`.
+
+    Example:
+        >>> names = imported_modules("from effdl.train import fit")
+        >>> module_hash(names) == module_hash(sorted(names))
+        True
+    """
+    digest = hashlib.sha256()
+    for name in sorted(set(names)):
+        code = bare_code(module_source(name))
+        digest.update(f"{name}\n{code}\0".encode())
+    return digest.hexdigest()[:16]
+
+
+def data_files(source: str) -> set[str]:
+    """Return the names in ``data_path("...")`` calls of source and of its modules.
+
+    Args:
+        source: As for :func:`imported_modules`.
+
+    Example:
+        >>> data_files('table = read_csv(data_path("results/width.csv"))')
+        {'results/width.csv'}
+    """
+    texts = [source] + [module_source(name) for name in imported_modules(source)]
+    return {name for text in texts for name in _data_literals(parse(text))}
+
+
+def _imports(tree: ast.Module) -> set[str]:
+    """Return the effdl modules named by import statements, with their packages."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+            # "from effdl.conv import ghost" imports a module, not a name in one.
+            inside = (f"{node.module}.{alias.name}" for alias in node.names)
+            names.update(name for name in inside if module_file(name))
+    parts = (name.split(".") for name in names)
+    return {
+        ".".join(part[: length + 1])
+        for part in parts
+        if part[0] == "effdl"
+        for length in range(len(part))
+    }
+
+
+def _data_literals(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and node.args:
+            called = node.func.id if isinstance(node.func, ast.Name) else None
+            if isinstance(node.func, ast.Attribute):
+                called = node.func.attr
+            argument = node.args[0]
+            if called == "data_path" and isinstance(argument, ast.Constant):
+                yield str(argument.value)

@@ -1,0 +1,192 @@
+"""The programs behind make: they count right, repair, and rewrite all or nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import address
+import build_book
+import common
+import mutants
+import test_all
+
+REPORT = (
+    "<testsuites><testsuite name='pytest' tests='7' failures='1' errors='1'"
+    " skipped='2'/></testsuites>"
+)
+
+
+def test_a_report_is_counted_without_the_skipped(tmp_path):
+    path = tmp_path / "report.xml"
+    path.write_text(REPORT)
+    assert test_all.count(path) == (3, 2)
+
+
+def test_a_stage_that_leaves_no_report_passes_nothing(tmp_path):
+    assert test_all.count(tmp_path / "none.xml") == (0, 0)
+
+
+def test_the_first_failing_stage_gives_the_status_and_all_stages_count(
+    monkeypatch, capsys, tmp_path
+):
+    """One pass, then a failure with status 5, then one with 2: the sum and 5."""
+    monkeypatch.setattr(test_all, "REPORTS", tmp_path)
+    outcomes = {
+        "tool": test_all.Outcome(1, 0, 0),
+        "pytest": test_all.Outcome(10, 2, 5),
+        "notebooks": test_all.Outcome(4, 1, 2),
+        "python": test_all.Outcome(1, 0, 0),
+    }
+    for name, outcome in outcomes.items():
+        monkeypatch.setattr(test_all, name, lambda *_, _o=outcome, **__: _o)
+    assert test_all.main() == 5
+    assert capsys.readouterr().out.splitlines()[-1] == "28 passed, 5 failed"
+
+
+def test_a_command_that_fails_is_one_failure():
+    command = [sys.executable, "-c", "raise SystemExit(3)"]
+    assert test_all.whole(command) == (0, 1, 3)
+
+
+def test_a_crash_of_pytest_counts_as_a_failure(tmp_path, monkeypatch):
+    monkeypatch.setattr(test_all, "REPORTS", tmp_path)
+    outcome = test_all.pytest("crash", "--no-such-option")
+    assert outcome.failed == 1
+    assert outcome.status != 0
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A small project that carries its address in four places."""
+    text = "url: https://github.com/OWNER/REPO\n"
+    for name in address.FILES:
+        (tmp_path / name).write_text(text)
+    notebook = tmp_path / "a.ipynb"
+    notebook.write_text('"git+https://github.com/OWNER/REPO"')
+    monkeypatch.setattr(common, "ROOT", tmp_path)
+    monkeypatch.setattr(address, "ROOT", tmp_path)
+    monkeypatch.setattr(address, "book_notebooks", lambda: [notebook])
+    return tmp_path
+
+
+def test_the_address_is_rewritten_everywhere(project, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["address.py", "https://github.com/me/book.git"])
+    assert address.main() == 0
+    texts = [p.read_text() for p in project.iterdir()]
+    assert len(texts) == len(address.FILES) + 1
+    assert all("https://github.com/me/book" in t and "OWNER" not in t for t in texts)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "me/book", "https://github.com/me", "https://a b/c/d"]
+)
+def test_what_is_no_address_is_refused_and_nothing_changes(project, monkeypatch, url):
+    monkeypatch.setattr(sys, "argv", ["address.py", url])
+    assert address.main() == 1
+    assert all("OWNER/REPO" in p.read_text() for p in project.iterdir())
+
+
+def test_one_address_stands_in_all_files_that_carry_it():
+    wanted = common.repository_address()
+    for name in address.FILES:
+        assert wanted in (common.ROOT / name).read_text(), name
+    for notebook in common.book_notebooks():
+        assert f"git+{wanted}" in notebook.read_text(), notebook
+
+
+def test_writing_is_all_or_nothing(tmp_path, monkeypatch):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+
+    def fail(self, target):
+        raise OSError("interrupted")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="interrupted"):
+        common.write_atomically(path, "new")
+    assert path.read_text() == "old"
+
+
+@pytest.fixture
+def book(tmp_path, monkeypatch):
+    """A build folder of its own, and the commands that would have run."""
+    commands = []
+    monkeypatch.setattr(build_book, "BUILD", tmp_path / "_build")
+    monkeypatch.setattr(build_book, "UNFINISHED", tmp_path / "_build" / "unfinished")
+    monkeypatch.setattr(build_book, "WATCHED", tmp_path / "_build" / "watched.sha256")
+    monkeypatch.setattr(build_book, "watched", lambda: "now")
+
+    def run(command):
+        commands.append(command)
+        return 0
+
+    monkeypatch.setattr(build_book, "run", run)
+    return commands
+
+
+def test_an_interrupted_build_starts_from_nothing(book):
+    half = build_book.BUILD / "html" / "half.html"
+    half.parent.mkdir(parents=True)
+    half.write_text("<p>half")
+    build_book.UNFINISHED.touch()
+    assert build_book.build() == 0
+    assert not half.exists()
+    assert not build_book.UNFINISHED.exists()
+
+
+def test_a_failed_build_leaves_the_mark(book, monkeypatch):
+    monkeypatch.setattr(build_book, "run", lambda command: 1)
+    assert build_book.build() == 1
+    assert build_book.UNFINISHED.exists()
+
+
+def test_pages_are_all_rebuilt_only_when_something_watched_changed(book, monkeypatch):
+    build_book.build()
+    build_book.build()
+    monkeypatch.setattr(build_book, "watched", lambda: "later")
+    build_book.build()
+    assert ["--all" in command for command in book] == [False, False, True]
+
+
+def test_every_warning_is_an_error(book):
+    build_book.build()
+    assert {"--warningiserror", "--nitpick", "--keep-going"} <= set(book[0])
+
+
+def test_every_mutant_can_be_planted_and_every_module_has_five():
+    for file in sorted(mutants.MUTANTS.glob("*.toml")):
+        found = list(mutants.read(file))
+        assert len(found) >= 5, file
+        assert len({m.name for m in found}) == len(found), file
+        for mutant in found:
+            source = mutants.source_of(mutant.module).read_text()
+            assert source.count(mutant.old) == 1, f"{file}: {mutant.name}"
+            assert mutant.old != mutant.new
+
+
+def test_every_module_of_the_library_has_mutants():
+    lib = common.ROOT / "lib"
+    files = [p for p in lib.rglob("*.py") if p.name != "__init__.py"]
+    names = {".".join(p.relative_to(lib).with_suffix("").parts) for p in files}
+    assert names == {p.stem for p in mutants.MUTANTS.glob("*.toml")}
+
+
+def test_a_mutant_is_killed_and_a_harmless_change_survives(tmp_path):
+    """In a program of its own: the mutants are run in forks of it."""
+    file = tmp_path / "effdl.checks.toml"
+    entry = '[[mutant]]\nname = "{}"\nold = "value < 1"\nnew = "{}"\n'
+    file.write_text(
+        'module = "effdl.checks"\ntests = ["tests/test_checks.py"]\n'
+        + entry.format("accepts zero", "value < 0")
+        + entry.format("the same", "not value >= 1")
+        + entry.format("no Python", "value <")
+    )
+    command = [sys.executable, "tools/mutants.py", str(file)]
+    run = subprocess.run(
+        command, cwd=common.ROOT, capture_output=True, text=True, check=False
+    )
+    verdicts = [line.split()[0] for line in run.stdout.splitlines()[:3]]
+    assert verdicts == ["killed", "survived", "broken"]
+    assert run.returncode == 1

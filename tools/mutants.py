@@ -1,0 +1,133 @@
+"""Break the library on purpose, one error at a time: the named tests must fail.
+
+    make mutants                               all of tests/mutants/*.toml
+    tools/mutants.py tests/mutants/effdl.conv.ghost.toml
+
+A mutant that survives is a missing test. The table goes to data/results/mutants.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import os
+import shutil
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from common import ROOT, one_thread, write_atomically
+
+MUTANTS = ROOT / "tests" / "mutants"
+TABLE = ROOT / "data" / "results" / "mutants.csv"
+PYTEST = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+PYTEST += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # HEAVY is loaded
+HEAVY = ("torch", "torchvision", "timm", "fvcore.nn", "sklearn.datasets", "pandas",
+         "matplotlib.pyplot", "pytest")  # fmt: skip
+
+
+class Mutant(NamedTuple):
+    """One deliberate error."""
+
+    module: str
+    name: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+def main() -> int:
+    """Try the mutants; return 1 if one survives or cannot be planted."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("files", nargs="*", type=Path)
+    options = parser.parse_args()
+    files = options.files or sorted(MUTANTS.glob("*.toml"))
+    mutants = [mutant for file in files for mutant in read(file)]
+    os.environ.update(one_thread())
+    for module in HEAVY:  # children are forked, so this is paid once
+        __import__(module)
+    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+        verdicts = []
+        for mutant, verdict in zip(mutants, pool.map(attempt, mutants), strict=True):
+            verdicts.append(verdict)
+            print(f"  {verdict:9} {mutant.module}: {mutant.name}", flush=True)
+    if not options.files:
+        store(mutants, verdicts)
+    killed = verdicts.count("killed")
+    print(f"mutants: {killed} of {len(mutants)} killed")
+    return int(killed < len(mutants))
+
+
+def read(file: Path) -> Iterator[Mutant]:
+    """Yield the mutants of one file."""
+    content = tomllib.loads(file.read_text(encoding="utf8"))
+    for entry in content["mutant"]:
+        tests = tuple(entry.get("tests", content["tests"]))
+        yield Mutant(
+            content["module"], entry["name"], entry["old"], entry["new"], tests
+        )
+
+
+def source_of(module: str) -> Path:
+    """Return the file of a module below lib/."""
+    stem = ROOT / "lib" / Path(*module.split("."))
+    return stem / "__init__.py" if stem.is_dir() else stem.with_suffix(".py")
+
+
+def attempt(mutant: Mutant) -> str:
+    """Return killed, survived, or why the mutant is none."""
+    source = source_of(mutant.module).read_text(encoding="utf8")
+    if source.count(mutant.old) != 1:
+        return "not found" if mutant.old not in source else "ambiguous"
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "lib")
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "lib", copy, ignore=ignored)
+        (Path(folder) / "data").symlink_to(ROOT / "data")
+        target = copy / source_of(mutant.module).relative_to(ROOT / "lib")
+        target.write_text(source.replace(mutant.old, mutant.new), encoding="utf8")
+        child = os.fork()
+        if child == 0:
+            run_tests(copy, mutant.tests)
+        _, waited = os.waitpid(child, 0)
+    codes = {0: "survived", 1: "killed"}
+    return codes.get(os.waitstatus_to_exitcode(waited), "broken")
+
+
+def run_tests(lib: Path, tests: tuple[str, ...]) -> None:
+    """Run the tests on another copy of the library; never returns."""
+    status = 3
+    try:
+        import pytest
+
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(quiet, 1)
+        os.dup2(quiet, 2)
+        os.chdir(ROOT)
+        sys.path.insert(0, str(lib))
+        status = int(pytest.main([*PYTEST, *tests]))
+        import effdl
+
+        if not str(effdl.__file__).startswith(str(lib)):
+            status = 3
+    finally:
+        os._exit(status)
+
+
+def store(mutants: list[Mutant], verdicts: list[str]) -> None:
+    """Write the table of all mutants."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["module", "mutant", "verdict"])
+    for mutant, verdict in zip(mutants, verdicts, strict=True):
+        writer.writerow([mutant.module, mutant.name, verdict])
+    write_atomically(TABLE, text.getvalue())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
