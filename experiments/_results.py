@@ -78,7 +78,8 @@ def fill_table(
         rows.append(key | measured | {"seconds": f"{seconds:.2f}"} | origin)
         write_table(path, rows)
         write_sums(data, [path.relative_to(data).as_posix()])
-        print(f"{number} of {len(cases)}: {rows[-1] | origin}"[:100], flush=True)
+        told = ", ".join(f"{name} {text}" for name, text in (key | measured).items())
+        print(f"{number} of {len(cases)}: {told}, {seconds:.1f} s", flush=True)
     return path
 
 

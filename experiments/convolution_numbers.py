@@ -166,8 +166,10 @@ NUMBERS: dict[str, Number] = {
     "ghost_saving_16": (lambda: ghost_saving(16, 1), times),
     "ghost_saving_512": (lambda: ghost_saving(512, 1), times),
     "se_resnet50_extra_parameters": (
-        lambda: parameter_count(model("seresnet50")) / parameter_count(model("resnet50"))
-        - 1,
+        lambda: (
+            parameter_count(model("seresnet50")) / parameter_count(model("resnet50"))
+            - 1
+        ),
         percent,
     ),
     "se_resnet50_extra_macs": (

@@ -116,6 +116,16 @@ def test_failed_week_opens_an_issue():
     assert "issues.create(" in report["steps"][0]["with"]["script"]
 
 
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_the_guides_name_only_targets_and_files_that_exist(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    named = re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)
+    assert named
+    assert set(named) <= TARGETS
+    files = re.findall(r"[\w./-]+/[\w.-]+\.(?:py|toml|ipynb|bib|csv|md)\b", text)
+    assert [f for f in files if not (ROOT / f).exists()] == []
+
+
 GOOD = """# Not run yet on the hosting service
 name: x
 on: {push: {}}

@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -50,10 +51,9 @@ def main() -> int:
     try:
         check_python(sys.version_info[:2])
         venv.parent.mkdir(parents=True, exist_ok=True)
-        with open(str(venv) + ".lock", "w") as lock:  # noqa: PTH123
+        with lock_for(venv).open("w") as lock:  # two makes at once take turns
             fcntl.flock(lock, fcntl.LOCK_EX)
             set_up(venv)
-        Path(str(venv) + ".lock").unlink()
     except SetupError as error:
         print("\nset-up: {}".format(error), file=sys.stderr)  # noqa: UP032
         return 1
@@ -102,6 +102,12 @@ def set_up(venv: Path) -> None:
     partial.write_text(wanted)
     partial.replace(stamp)
     print(f"set-up: done in {time.time() - started:.0f} s")
+
+
+def lock_for(venv: Path) -> Path:
+    """Return the file that a set-up of this environment holds while it runs."""
+    name = hashlib.sha256(str(venv.resolve()).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir(), "effdl-set-up-" + name + ".lock")
 
 
 def fingerprint() -> str:

@@ -24,7 +24,9 @@ EDITS = [
         '<div id="pst-primary-sidebar" role="complementary" aria-label="Book" ',
     ),
     (  # the accessible name must hold the visible text, "Search Ctrl+K"
-        re.compile(r'(<button class="btn search-button-field[^>]*?) aria-label="Search"'),
+        re.compile(
+            r'(<button class="btn search-button-field[^>]*?) aria-label="Search"'
+        ),
         r"\1",
     ),
     (  # pandas writes an empty header over the row names

@@ -75,7 +75,7 @@ class MethodFinder(SphinxDirective):
         pages = row["page"].split()
         name = self._link(row["name"], "std", "ref", pages[0].partition("#")[2])
         notebooks = [
-            self._link(PurePosixPath(path).stem, "std", "doc", _document(path))
+            self._link("", "std", "doc", _document(path))
             for path in row["notebook"].split()
         ]
         symbols = [
@@ -103,7 +103,10 @@ class MethodFinder(SphinxDirective):
     def _link(
         self, text: str, domain: str, role: str, target: str, *, code: bool = False
     ) -> nodes.Node:
-        """Return a reference that fails the build when its target is not there."""
+        """Return a reference that fails the build when its target is not there.
+
+        Without a text it reads like the title of its target.
+        """
         inner = nodes.literal("", text) if code else nodes.inline("", text)
         return addnodes.pending_xref(
             "",
@@ -111,7 +114,7 @@ class MethodFinder(SphinxDirective):
             refdomain=domain,
             reftype=role,
             reftarget=target,
-            refexplicit=True,
+            refexplicit=bool(text),
             refwarn=True,
             refdoc=self.env.docname,
         )

@@ -23,20 +23,23 @@ def read_numbers(folder: Path) -> dict[str, str]:
     """
     texts: dict[str, str] = {}
     for path in sorted(folder.glob("*numbers*.csv")):
-        with path.open(newline="", encoding="utf8") as lines:
-            rows = csv.DictReader(lines)
-            if not {"key", "text"} <= set(rows.fieldnames or ()):
-                raise ConfigError(f"{path.name} needs the columns key and text")
-            for row in rows:
-                key, text = row["key"], row["text"]
-                if not key.isidentifier():  # {{ a-b }} would be a difference
-                    raise ConfigError(f"{path.name}: key {key!r} is not a name")
-                if key in texts:
-                    raise ConfigError(f"{path.name}: key {key!r} is there twice")
-                if not text:
-                    raise ConfigError(f"{path.name}: key {key!r} has no text")
-                texts[key] = text
+        for key, text in _rows(path):
+            if not key.isidentifier():  # {{ a-b }} would be a difference
+                raise ConfigError(f"{path.name}: key {key!r} is not a name")
+            if key in texts:
+                raise ConfigError(f"{path.name}: key {key!r} is there twice")
+            if not text:
+                raise ConfigError(f"{path.name}: key {key!r} has no text")
+            texts[key] = text
     return texts
+
+
+def _rows(path: Path) -> list[tuple[str, str]]:
+    with path.open(newline="", encoding="utf8") as lines:
+        rows = csv.DictReader(lines)
+        if not {"key", "text"} <= set(rows.fieldnames or ()):
+            raise ConfigError(f"{path.name} needs the columns key and text")
+        return [(row["key"], row["text"]) for row in rows]
 
 
 def load(app: Sphinx, config: Config) -> None:

@@ -9,7 +9,6 @@ around napoleon, so that nobody has to write docstrings for Sphinx.
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from sphinx.application import Sphinx
 
@@ -19,11 +18,12 @@ SECTION = re.compile(
     r"|See Also|Todo|Warning|Warnings|Warns|Yields):$"
 )
 LIST_ITEM = re.compile(r"([*+-]|\d+\.)\s")
+SUBSTITUTION = re.compile(r"\|(\w[^|]*)\|")
 FIELD = re.compile(r":(returns?|yields?|rtype|type|param[^:]*|raises[^:]*):")
 
 
 def with_literal_blocks(lines: list[str]) -> list[str]:
-    """Return the docstring with every set-off indented block marked as literal.
+    """Return the docstring with every set-off indented block kept as it is.
 
     Set off means: after a blank line, deeper than the paragraph before it, and neither
     inside a section such as "Args:" nor the continuation of a list item.
@@ -34,11 +34,20 @@ def with_literal_blocks(lines: list[str]) -> list[str]:
     for line in lines:
         deeper = line.startswith("  ") and paragraph and not paragraph.startswith(" ")
         if deeper and blank and not _owns_what_follows(paragraph):
-            out += ["::", ""]
-        out.append(line)
+            out += [".. code-block:: text", ""]
+        out.append(line if line.startswith(" ") else _without_markup(line))
         blank = not line.strip()
         paragraph = paragraph if blank else line
     return out
+
+
+def _without_markup(line: str) -> str:
+    """Return the line with |i|, a size in the docstrings, kept from being markup."""
+    text = line.split("``")
+    return "``".join(
+        part if odd % 2 else SUBSTITUTION.sub(r"\\|\1|", part)
+        for odd, part in enumerate(text)
+    )
 
 
 def _owns_what_follows(line: str) -> bool:
@@ -80,13 +89,15 @@ def _cut_field(lines: list[str], at: int) -> str:
     return FIELD.sub("", text, count=1).strip()
 
 
-def _before(app: Sphinx, what: str, name: str, *rest: Any) -> None:
-    lines: list[str] = rest[-1]
+def _before(
+    app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
+) -> None:
     lines[:] = with_literal_blocks(lines)
 
 
-def _after(app: Sphinx, what: str, name: str, *rest: Any) -> None:
-    lines: list[str] = rest[-1]
+def _after(
+    app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
+) -> None:
     lines[:] = with_whole_sentences(lines)
 
 

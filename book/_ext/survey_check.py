@@ -16,18 +16,20 @@ substitutions; a typed one is reported, because nothing would keep it true.
 from __future__ import annotations
 
 import re
+from typing import ClassVar
 
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import make_id
+from sphinx.util.typing import OptionSpec
 
 LOGGER = logging.getLogger(__name__)
 VERDICTS = {
-    "agrees": "we find the same",
+    "agrees": "agrees",
     "convention": "a matter of convention",
-    "wrong": "we find otherwise",
+    "wrong": "wrong",
     "depends": "it depends",
 }
 TERMS = ["The survey says", "We find"]
@@ -49,7 +51,7 @@ class SurveyCheck(SphinxDirective):
 
     required_arguments = 1
     has_content = True
-    option_spec = {"name": str}
+    option_spec: ClassVar[OptionSpec] = {"name": str}
 
     def run(self) -> list[nodes.Node]:
         """Return the box, or say what is wrong with it."""

@@ -11,7 +11,7 @@ Example:
 
 from dataclasses import dataclass
 
-from effdl.data.files import data_path
+from effdl.data.files import data_folder, data_path
 from effdl.rows import read_rows
 
 
@@ -124,6 +124,17 @@ def load_sections() -> list[Section]:
 
 
 def load_numbers() -> dict[str, Number]:
-    """Return the numbers of the pages, by key."""
-    numbers = read_rows(data_path("results/numbers.csv"), Number)
-    return {number.key: number for number in numbers}
+    """Return the numbers of the pages, by key.
+
+    They stand in the files of ``data/results`` with "numbers" in their names.
+
+    Raises:
+        ValueError: If two files have the same key.
+    """
+    numbers: dict[str, Number] = {}
+    for file in sorted((data_folder() / "results").glob("*numbers*.csv")):
+        for number in read_rows(data_path(f"results/{file.name}"), Number):
+            if number.key in numbers:
+                raise ValueError(f"{file.name}: key {number.key!r} is there twice")
+            numbers[number.key] = number
+    return numbers

@@ -1,5 +1,7 @@
 """Pointwise convolution against its equation, a linear layer and F.conv2d."""
 
+import itertools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -24,12 +26,9 @@ def test_output_is_the_equation_evaluated_pixel_by_pixel():
     """A dot product over the channels, in five loops."""
     x, weight, bias = torch.randn(2, 3, 2, 4), torch.randn(5, 3), torch.randn(5)
     expected = torch.zeros(2, 5, 2, 4)
-    for n in range(2):
-        for h in range(2):
-            for w in range(4):
-                for o in range(5):
-                    products = [weight[o, c] * x[n, c, h, w] for c in range(3)]
-                    expected[n, o, h, w] = bias[o] + sum(products)
+    for n, o, h, w in itertools.product(range(2), range(5), range(2), range(4)):
+        products = [weight[o, c] * x[n, c, h, w] for c in range(3)]
+        expected[n, o, h, w] = bias[o] + sum(products)
     torch.testing.assert_close(pointwise(x, weight, bias), expected)
     without = expected - bias[:, None, None]
     torch.testing.assert_close(pointwise(x, weight), without)

@@ -18,7 +18,8 @@ def einsum_macs(
     """Return the multiply-adds of ``torch.einsum(equation, ...)``.
 
     An index that one operand alone has and the result lacks is summed before the
-    product; these are additions, not multiply-adds.
+    product; these are additions. Where the product itself sums nothing, there are
+    multiplications only. Neither counts.
 
     Args:
         equation: As for ``torch.einsum``; ``...`` stands for the same leading
@@ -44,7 +45,8 @@ def einsum_macs(
         terms = [t for i, t in enumerate(terms) if i not in {first, second}]
         needed = result.union(*terms)
         met = (a & b) | ((a | b) & needed)
-        total += prod(sizes[index] for index in met)
+        if met - needed:  # else elementwise: products, but no sum of them
+            total += prod(sizes[index] for index in met)
         terms.append((a | b) & needed)
     return total
 

@@ -130,7 +130,7 @@ def _attention(inputs: list[Node], _outputs: list[Node]) -> dict[str, int]:
 
 def _einsum(inputs: list[Node], _outputs: list[Node]) -> dict[str, int]:
     shapes = [_shape(node) for node in inputs[1].node().inputs()]
-    path = inputs[2].toIValue() if len(inputs) > 2 else None
+    path = [node.toIValue() for node in inputs[2].node().inputs()]  # none: empty
     return {"einsum": einsum_macs(inputs[0].toIValue(), *shapes, path=path)}
 
 

@@ -125,13 +125,23 @@ def torch_flops(model: nn.Module, inputs: Inputs) -> int:
         60
     """
     arguments = clones(as_inputs(inputs))
-    attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    counter = FlopCounterMode(
-        display=False, custom_mapping={attention: _cpu_attention_flops}
-    )
-    with undisturbed(model), counter:
+    with undisturbed(model), flop_counter() as counter:
         model(*arguments)
     return counter.get_total_flops()
+
+
+def flop_counter() -> FlopCounterMode:
+    """Return PyTorch's counter, quiet, and taught the attention kernel of the CPU.
+
+    Example:
+        >>> with flop_counter() as counter:
+        ...     _ = torch.zeros(2, 3) @ torch.zeros(3, 4)
+        >>> counter.get_total_flops()
+        48
+    """
+    attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    mapping = {attention: _cpu_attention_flops}
+    return FlopCounterMode(display=False, custom_mapping=mapping)
 
 
 class _TensorsOnly(nn.Module):

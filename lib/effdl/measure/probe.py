@@ -76,16 +76,57 @@ def tensors_in(outputs: object) -> tuple[Tensor, ...]:
         >>> len(tensors_in({"logits": torch.zeros(2), "loss": None}))
         1
     """
-    leaves = tree_leaves(outputs)
-    hidden = [x for x in leaves if not isinstance(x, (Tensor, *PLAIN))]
-    tensors = tuple(x for x in leaves if isinstance(x, Tensor))
+    tensors = tensor_leaves(outputs)
+    hidden = [x for x in tree_leaves(outputs) if not isinstance(x, (Tensor, *PLAIN))]
     if hidden or not tensors:
         found = type(hidden[0]).__name__ if hidden else type(outputs).__name__
         raise ValueError(
             f"the model must return tensors, got a {found}; "
             "wrap it in a module whose forward returns the tensors alone"
         )
-    return tensors
+    return tuple(tensors)
+
+
+def tensor_leaves(tree: object) -> list[Tensor]:
+    """Return every tensor in nested containers, passing over everything else.
+
+    Args:
+        tree: Tuples, lists and dicts of anything.
+
+    Example:
+        >>> len(tensor_leaves([torch.zeros(1), {"a": torch.zeros(2), "b": object()}]))
+        2
+    """
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode inside the block, for a run that is timed.
+
+    Restores the mode of every submodule, and touches nothing else.
+
+    Args:
+        model: The model to run inside the block.
+
+    Yields:
+        Nothing.
+
+    Example:
+        >>> layer = nn.Dropout()
+        >>> with evaluating(layer):
+        ...     layer.training
+        False
+        >>> layer.training
+        True
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 @contextmanager

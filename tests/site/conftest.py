@@ -1,0 +1,63 @@
+"""Where the built site is, and which pages it has."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # site_checks, browser_checks
+
+ROOT = Path(__file__).resolve().parents[2]
+SITE = ROOT / "_build" / "html"
+GENERATED = {"genindex.html", "py-modindex.html", "search.html"}
+
+
+def absent(what, way_out):
+    """Skip where a thing is absent, but never in continuous integration."""
+    reason = f"{what} is not there: {way_out}"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def root():
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def site():
+    if not (SITE / "index.html").is_file():
+        absent("the built site", "run make book")
+    return SITE
+
+
+def html_files():
+    """Return every page but the theme's templates."""
+    hidden = {"_static", "_sources", "_images", "mathjax"}
+    paths = (path.relative_to(SITE) for path in SITE.rglob("*.html"))
+    return sorted(str(path) for path in paths if not hidden & set(path.parts))
+
+
+def written_pages():
+    """Return the pages that somebody wrote: not indices, code or the redirect."""
+    return [
+        page
+        for page in html_files()
+        if page.startswith(("book/", "notebooks/")) and page not in GENERATED
+    ]
+
+
+def pytest_generate_tests(metafunc):
+    """Run a test once for every page that its argument stands for."""
+    lists = {
+        "page": written_pages,
+        "any_page": html_files,
+        "notebook_page": lambda: [
+            page for page in written_pages() if page.startswith("notebooks/")
+        ],
+    }
+    for name, pages in lists.items():
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, pages())

@@ -1,0 +1,113 @@
+"""The shared building blocks against torch, counted weights and measured fields."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from effdl.blocks import conv_bn, plain_net
+from effdl.conv.dilated import seen_pixels
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("activation", [True, False])
+@pytest.mark.parametrize(("k", "stride", "groups"), [(3, 1, 1), (5, 2, 2), (1, 1, 4)])
+def test_output_is_convolution_then_norm_then_relu(k, stride, groups, activation):
+    block = conv_bn(4, 8, k, stride=stride, groups=groups, activation=activation)
+    conv, norm = block[:2]
+    nn.init.uniform_(norm.weight, 0.5, 1.5)
+    nn.init.normal_(norm.bias)
+    x = torch.randn(2, 4, 7, 8)
+    y = F.conv2d(x, conv.weight, stride=stride, padding=k // 2, groups=groups)
+    y = (y - y.mean((0, 2, 3), keepdim=True)) / (
+        y.var((0, 2, 3), keepdim=True, correction=0) + norm.eps
+    ).sqrt()
+    y = norm.weight[:, None, None] * y + norm.bias[:, None, None]
+    expected = y.clamp(min=0) if activation else y
+    torch.testing.assert_close(block(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_batch_norm_makes_a_bias_useless():
+    """Why there is none: the mean that batch norm takes away contains it."""
+    block, x = conv_bn(2, 3, 3), torch.randn(4, 2, 5, 5)
+    assert block[0].bias is None
+    without = block(x)
+    block[0].bias = nn.Parameter(torch.randn(3))
+    torch.testing.assert_close(block(x), without, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_shape_is_the_one_the_docstring_promises(k, stride):
+    y = conv_bn(3, 8, k, stride=stride)(torch.randn(2, 3, 7, 8))
+    assert y.shape == (2, 8, -(-7 // stride), -(-8 // stride))
+
+
+def test_defaults_are_an_ordinary_convolution_with_relu():
+    block = conv_bn(3, 8, 3)
+    assert (block[0].stride, block[0].groups) == ((1, 1), 1)
+    assert [type(m) for m in block] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
+
+
+def test_every_parameter_learns():
+    block = conv_bn(3, 8, 3)
+    block(torch.randn(4, 3, 6, 6)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.any() for p in block.parameters())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"in_channels": 0}, "in_channels must be at least 1, got 0"),
+        ({"out_channels": 0}, "out_channels must be at least 1, got 0"),
+        ({"stride": 0}, "stride must be at least 1, got 0"),
+        ({"kernel_size": 0}, "kernel_size must be at least 1, got 0"),
+        ({"kernel_size": 2}, "kernel_size must be odd, got 2; use 1 or 3"),
+        ({"groups": 0}, "groups must be at least 1, got 0"),
+        ({"groups": 3}, "groups=3 must divide in_channels, got 4; use 3 or 6"),
+        ({"out_channels": 7, "groups": 2}, "groups=2 must divide out_channels, got 7"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message):
+    good = {"in_channels": 4, "out_channels": 8, "kernel_size": 3}
+    with pytest.raises(ValueError, match=message):
+        conv_bn(**good | arguments)
+
+
+def test_weights_of_the_plain_net_by_hand():
+    """Of width w: 9 (1 + w + 2 w + 4 w + 8 w) w, 2 * 10 w, and 10 (4 w + 1)."""
+    for w in (1, 4, 16):
+        counted = sum(p.numel() for p in plain_net(w).parameters())
+        assert counted == 9 * (w + 15 * w * w) + 20 * w + 10 * (4 * w + 1)
+
+
+def test_the_plain_net_takes_other_channels_and_classes():
+    net = plain_net(2, in_channels=3, classes=7)
+    assert net(torch.zeros(5, 3, 12, 12)).shape == (5, 7)
+
+
+@pytest.mark.parametrize(("size", "left"), [(16, 4), (12, 3)])
+def test_the_plain_net_halves_the_resolution_twice(size, left):
+    assert plain_net(2)[:5](torch.zeros(2, 1, size, size)).shape[2:] == (left, left)
+
+
+def test_the_plain_net_sees_as_far_as_its_docstring_says():
+    convolutions = nn.Sequential(*(block[0] for block in plain_net(2)[:5]))
+    places = seen_pixels(convolutions, torch.randn(1, 1, 48, 48)).nonzero()
+    assert (places.amax(0) - places.amin(0) + 1).tolist() == [21, 21]
+
+
+def test_every_parameter_of_the_plain_net_learns():
+    net = plain_net(2)
+    net(torch.randn(8, 1, 16, 16)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.any() for p in net.parameters())
+
+
+@pytest.mark.parametrize("name", ["width", "in_channels", "classes"])
+def test_the_plain_net_needs_positive_numbers(name):
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+        plain_net(**{"width": 4} | {name: 0})

@@ -1,0 +1,208 @@
+"""Tables of results: filled without halves, resumed, and made by the code of today."""
+
+import csv
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from effdl.blocks import plain_net
+from effdl.data.files import data_folder, read_sums
+from effdl.measure.macs import count_macs
+from effdl.reach import code_hash
+
+ROOT = Path(__file__).parents[1]
+EXPERIMENTS = ROOT / "experiments"
+SCRIPTS = sorted(EXPERIMENTS.glob("[!_]*.py"))
+ORIGIN = ["seconds", "command", "python", "torch", "numpy", "processor", "code_hash"]
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def tables() -> list[Path]:
+    """Return the tables that a script of experiments/ made."""
+    every = sorted((ROOT / "data" / "results").glob("*.csv"))
+    return [path for path in every if "code_hash" in path.read_text().split("\n")[0]]
+
+
+@pytest.fixture
+def results(monkeypatch):
+    """The module experiments/_results.py, which is in no package."""
+    location = EXPERIMENTS / "_results.py"
+    spec = importlib.util.spec_from_file_location("_results", location)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    threads = torch.get_num_threads()
+    yield module
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def script(tmp_path) -> Path:
+    path = tmp_path / "experiments" / "square.py"
+    path.parent.mkdir()
+    path.write_text('"""Squares."""\nPOWER = 2\n')
+    return path
+
+
+CASES = [{"x": x, "seed": seed} for seed in (0, 1) for x in (1, 2, 3)]
+
+
+def filled(results, script: Path, cases=CASES, measure=None) -> list[dict[str, str]]:
+    data = script.parents[1] / "data"
+    measure = measure or (lambda x, seed: {"y": x * x, "share": x / 3})
+    return read(results.fill_table(str(script), cases, measure, data=data))
+
+
+def test_a_row_holds_case_results_and_origin(results, script):
+    rows = filled(results, script)
+    assert len(rows) == 6
+    row = rows[1]
+    assert list(row) == ["x", "seed", "y", "share", *ORIGIN]
+    assert (row["x"], row["seed"], row["y"], row["share"]) == (
+        "2",
+        "0",
+        "4",
+        "0.666667",
+    )
+    assert row["command"] == "python experiments/square.py"
+    assert row["torch"] == torch.__version__
+    assert row["code_hash"] == code_hash(script.read_text())
+    assert float(row["seconds"]) >= 0
+    assert row["processor"]
+
+
+def test_the_sum_of_the_table_is_noted_down(results, script):
+    filled(results, script)
+    data = script.parents[1] / "data"
+    assert list(read_sums(data)) == ["results/square.csv"]
+    assert sorted(path.name for path in data.rglob("*.*")) == ["square.csv"]
+
+
+def test_an_interrupted_script_goes_on_where_it_was(results, script):
+    calls = []
+
+    def measure(x, seed):
+        calls.append((x, seed))
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return {"y": x * x}
+
+    with pytest.raises(KeyboardInterrupt):
+        filled(results, script, measure=measure)
+    table = script.parents[1] / "data" / "results" / "square.csv"
+    assert [row["x"] for row in read(table)] == ["1", "2", "3"]
+    rows = filled(results, script, measure=measure)
+    assert len(rows) == 6
+    assert calls == [(1, 0), (2, 0), (3, 0), (1, 1), (1, 1), (2, 1), (3, 1)]
+
+
+def test_a_second_run_measures_nothing(results, script):
+    before = filled(results, script)
+
+    def never(x, seed):
+        raise AssertionError((x, seed))
+
+    assert filled(results, script, measure=never) == before
+
+
+def test_more_seeds_are_added_to_those_that_are_there(results, script):
+    filled(results, script, cases=CASES[:3])
+    rows = filled(results, script, cases=[{"x": 1, "seed": 5}])
+    assert [(row["x"], row["seed"]) for row in rows] == [
+        ("1", "0"),
+        ("2", "0"),
+        ("3", "0"),
+        ("1", "5"),
+    ]
+
+
+def test_rows_made_by_other_code_are_made_again(results, script):
+    filled(results, script)
+    script.write_text('"""Squares."""\nPOWER = 3\n')
+    rows = filled(results, script, measure=lambda x, seed: {"y": x**3})
+    assert [row["y"] for row in rows] == ["1", "8", "27"] * 2
+    assert {row["code_hash"] for row in rows} == {code_hash(script.read_text())}
+
+
+def test_prose_in_the_script_changes_nothing(results, script):
+    before = filled(results, script)
+    script.write_text('"""Squares of numbers."""\n\nPOWER = 2  # as ever\n')
+    assert filled(results, script, measure=None) == before
+
+
+@pytest.mark.parametrize(
+    ("cases", "measured", "message"),
+    [
+        ([{"x": 1}], {"y": 1}, "every case needs a seed"),
+        ([{"x": 1, "seed": 0}], {"x": 1}, r"measure returned \['x'\]"),
+        ([{"x": 1, "seed": 0}], {"numpy": 1}, r"measure returned \['numpy'\]"),
+    ],
+)
+def test_bad_cases_are_explained(results, script, cases, measured, message):
+    with pytest.raises(ValueError, match=message):
+        filled(results, script, cases=cases, measure=lambda **_: measured)
+    assert not (script.parents[1] / "data").exists()
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_every_script_explains_itself(path):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, str(path), "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    )
+    assert "--seeds" in done.stdout
+
+
+@pytest.mark.parametrize("path", tables(), ids=lambda path: path.stem)
+def test_every_table_was_made_by_the_code_of_today(path):
+    for row in read(path):
+        script = ROOT / row["command"].split()[1]
+        assert script.is_file(), f"{row['command']} is gone"
+        assert row["code_hash"] == code_hash(script.read_text()), (
+            "run: make experiments"
+        )
+        assert int(row["seed"]) >= 0
+
+
+def test_scripts_and_tables_go_together():
+    assert {path.stem for path in SCRIPTS} >= {path.stem for path in tables()}
+    assert {"layout", "width"} <= {path.stem for path in tables()}
+
+
+def test_the_table_of_widths_shows_room_for_compression():
+    """All seeds and widths are there, and narrow networks lose what wide ones keep."""
+    rows = read(data_folder() / "results" / "width.csv")
+    means = {}
+    for data in ("moved", "cluttered", "small"):
+        for width in (4, 8, 16, 24):
+            chosen = [r for r in rows if (r["data"], int(r["width"])) == (data, width)]
+            assert {row["seed"] for row in chosen} >= {"0", "1", "2"}
+            means[width] = sum(float(row["test"]) for row in chosen) / len(chosen)
+        assert means[4] + 0.02 < means[8] < means[24]
+        assert means[8] < means[16]
+
+
+def test_the_macs_in_the_table_of_widths_are_those_of_the_library():
+    rows = read(data_folder() / "results" / "width.csv")
+    sizes = {"moved": 16, "cluttered": 16, "small": 12}
+    for data, width in {(row["data"], int(row["width"])) for row in rows}:
+        size = sizes[data]
+        macs = count_macs(plain_net(width).eval(), torch.zeros(1, 1, size, size)).total
+        stored = {
+            int(row["macs"])
+            for row in rows
+            if (row["data"], int(row["width"])) == (data, width)
+        }
+        assert stored == {macs}
