@@ -5,8 +5,9 @@ A script names its cases and how one of them is measured:
     fill_table(__file__, cases, measure)    ->    data/results/<script>.csv
 
 Rows that the code of today has made already are kept, so a script that was interrupted
-goes on where it was, and a second run does nothing. Rows that other code made are
-dropped when the script runs. Every row says where it comes from:
+goes on where it was, and a second run does nothing. Dropped when the script runs are
+rows that other code made, and rows whose case, seed aside, the script no longer has.
+Every row says where it comes from:
 
     command, python, torch, numpy, processor    how and where it was made
     seconds      processor time of the case (which is the work, not the waiting)
@@ -60,12 +61,10 @@ def fill_table(
     """
     path = data / "results" / f"{Path(script).stem}.csv"
     origin = _origin(Path(script))
-    rows = [row for row in read_table(path) if row["code_hash"] == origin["code_hash"]]
+    rows = _rows_to_keep(read_table(path), cases, origin["code_hash"])
     torch.set_num_threads(1)
     for number, case in enumerate(cases, start=1):
-        key = {name: str(value) for name, value in case.items()}
-        if "seed" not in key:
-            raise ValueError(f"every case needs a seed, got {dict(case)}")
+        key = _texts(case)
         if any(key.items() <= row.items() for row in rows):
             continue
         start = time.process_time()
@@ -74,7 +73,7 @@ def fill_table(
         doubled = set(results) & {*case, *ORIGIN}
         if doubled:
             raise ValueError(f"measure returned {sorted(doubled)}, which are taken")
-        measured = {name: _text(value) for name, value in results.items()}
+        measured = _texts(results)
         rows.append(key | measured | {"seconds": f"{seconds:.2f}"} | origin)
         write_table(path, rows)
         write_sums(data, [path.relative_to(data).as_posix()])
@@ -132,8 +131,28 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _text(value: Value) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+def _rows_to_keep(rows: list[Row], cases: Sequence[Case], code: str) -> list[Row]:
+    """Return the rows of this code whose case is among the cases, for any seed."""
+    settings = []
+    for case in cases:
+        if "seed" not in case:
+            raise ValueError(f"every case needs a seed, got {dict(case)}")
+        setting = _texts({name: case[name] for name in case if name != "seed"})
+        if setting not in settings:
+            settings.append(setting)
+    return [
+        row
+        for row in rows
+        if row["code_hash"] == code and any(s.items() <= row.items() for s in settings)
+    ]
+
+
+def _texts(case: Case) -> Row:
+    """Return the values as they stand in a table."""
+    return {
+        name: f"{value:.6g}" if isinstance(value, float) else str(value)
+        for name, value in case.items()
+    }
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Does a Ghost network beat a plain one of the same cost? Four networks, five seeds.
+"""Does a Ghost network beat a plain one of the same cost? Four networks.
+
+    python experiments/ghost.py --seeds 0 1 2 3 4
 
     plain       plain_net(16), the network of most chapters
     ghost       the same with Ghost convolutions (3 x 3 primary) but for the first layer
@@ -17,7 +19,7 @@ import torch
 from torch import nn
 
 from _results import Case, fill_table, seeds_from_command_line
-from effdl.blocks import conv_bn, plain_net
+from effdl.blocks import plain_net
 from effdl.conv.ghost import GhostConv2d
 from effdl.data.digits import Digits, moved_digits
 from effdl.measure.count import parameter_count
@@ -28,14 +30,13 @@ from effdl.train import accuracy, train_classifier
 
 def ghost_net(width: int, kernel_size: int = 3) -> nn.Sequential:
     """Return ``plain_net`` with Ghost convolutions from its second layer on."""
-    layers: list[nn.Module] = [conv_bn(1, width, 3)]
-    channels = width
-    for factor, stride in zip((2, 2, 4, 4), (2, 1, 2, 1), strict=True):
-        ghost = GhostConv2d(channels, factor * width, kernel_size, stride=stride)
-        layers.append(ghost)
-        channels = factor * width
-    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10))
-    return nn.Sequential(*layers, *head)
+    net = plain_net(width)
+    for number in range(1, 5):
+        conv = net[number][0]
+        net[number] = GhostConv2d(
+            conv.in_channels, conv.out_channels, kernel_size, stride=conv.stride[0]
+        )
+    return net
 
 
 NETS = {

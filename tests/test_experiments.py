@@ -1,10 +1,10 @@
 """Tables of results: filled without halves, resumed, and made by the code of today."""
 
+import ast
 import csv
 import importlib.util
-import os
-import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -115,13 +115,9 @@ def test_a_second_run_measures_nothing(results, script):
 
 def test_more_seeds_are_added_to_those_that_are_there(results, script):
     filled(results, script, cases=CASES[:3])
-    rows = filled(results, script, cases=[{"x": 1, "seed": 5}])
-    assert [(row["x"], row["seed"]) for row in rows] == [
-        ("1", "0"),
-        ("2", "0"),
-        ("3", "0"),
-        ("1", "5"),
-    ]
+    new = [{"x": x, "seed": 5} for x in (1, 2, 3)]
+    rows = filled(results, script, cases=new)
+    assert [row["seed"] for row in rows] == ["0"] * 3 + ["5"] * 3
 
 
 def test_rows_made_by_other_code_are_made_again(results, script):
@@ -152,17 +148,32 @@ def test_bad_cases_are_explained(results, script, cases, measured, message):
     assert not (script.parents[1] / "data").exists()
 
 
+def test_settings_that_a_script_no_longer_has_leave_the_table(results, script):
+    filled(results, script)
+    rows = filled(results, script, cases=[{"x": 2, "seed": 0}, {"x": 9, "seed": 0}])
+    assert [(row["x"], row["seed"]) for row in rows] == [
+        ("2", "0"),
+        ("2", "1"),
+        ("9", "0"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "seeds"), [([], [0, 1, 2]), (["--seeds", "4", "7"], [4, 7])]
+)
+def test_the_command_line_chooses_the_seeds(results, monkeypatch, words, seeds):
+    monkeypatch.setattr(sys, "argv", ["script.py", *words])
+    assert results.seeds_from_command_line("A table.") == seeds
+
+
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
-def test_every_script_explains_itself(path):
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, str(path), "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=environment,
-    )
-    assert "--seeds" in done.stdout
+def test_every_script_says_what_it_is_for(path):
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+@cache
+def hash_of(script: Path) -> str:
+    return code_hash(script.read_text())
 
 
 @pytest.mark.parametrize("path", tables(), ids=lambda path: path.stem)
@@ -170,10 +181,17 @@ def test_every_table_was_made_by_the_code_of_today(path):
     for row in read(path):
         script = ROOT / row["command"].split()[1]
         assert script.is_file(), f"{row['command']} is gone"
-        assert row["code_hash"] == code_hash(script.read_text()), (
-            "run: make experiments"
-        )
+        assert row["code_hash"] == hash_of(script), "run: make experiments"
         assert int(row["seed"]) >= 0
+
+
+@pytest.mark.parametrize("path", tables(), ids=lambda path: path.stem)
+def test_no_case_stands_twice_in_a_table(path):
+    """What identifies a row are the columns up to the seed."""
+    rows = read(path)
+    columns = list(rows[0])
+    case = columns[: columns.index("seed") + 1]
+    assert len({tuple(row[name] for name in case) for row in rows}) == len(rows)
 
 
 def test_scripts_and_tables_go_together():

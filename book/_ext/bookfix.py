@@ -35,6 +35,18 @@ EDITS = [
         ),
         r"\1<td></td>",
     ),
+    (  # every exercise and every solution of a page has the same id
+        re.compile(r'<section id="(exercise|solution)-content">'),
+        r'<section class="\1-content">',
+    ),
+    (  # the title of the printed page would be a second h1
+        re.compile(r'(id="jb-print-docs-body"[^>]*>\s*)<h1>(.*?)</h1>', re.DOTALL),
+        r'\1<p class="h1">\2</p>',
+    ),
+    (  # entries of a bibliography are no list items, so it is no list
+        re.compile(r'<div role="list" class="citation-list">'),
+        '<div class="citation-list">',
+    ),
     (  # its icons come with the web fonts, which the page loads anyway
         re.compile(r'\s*<script defer src="[^"]*fontawesome\.js[^"]*"></script>'),
         "",

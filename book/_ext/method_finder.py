@@ -22,7 +22,7 @@ from sphinx.util.docutils import SphinxDirective
 HEADERS = ("Name", "Section", "Kind", "Notebook", "Code and test", "Number")
 FORM = """
 <form class="finder" hidden>
- <p><label for="finder-text">Search</label>
+ <p><label for="finder-text">Search the table</label>
   <input id="finder-text" type="search" autocomplete="off" spellcheck="false"></p>
  <p><label for="finder-section">Section</label>
   <select id="finder-section"><option value="">all</option>{sections}</select></p>

@@ -2,10 +2,12 @@
 
 import time
 
+import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from effdl.data import digits
 from effdl.data.digits import (
     TEST_STARTS,
     VALIDATION_STARTS,
@@ -83,9 +85,19 @@ def test_scenes_stay_what_they_were_when_the_stored_results_were_made():
     )
 
 
-def test_parts_have_random_streams_of_their_own():
-    train, validation, _ = moved_digits(n_train=30, n_validation=30, n_test=30)
-    assert not torch.equal(train.targets, validation.targets)
+def test_each_part_shows_digits_of_its_own_only(monkeypatch):
+    """Every source digit of a part is replaced by one square of that part's ink."""
+    ink = (0.3, 0.6, 0.9)
+    sources = [
+        (np.full((5, 8, 8), level, dtype=np.float32), np.full(5, part))
+        for part, level in enumerate(ink)
+    ]
+    monkeypatch.setattr(digits, "_sources", lambda: sources)
+    parts = cluttered_digits(**FEW)
+    for part, (split, level) in enumerate(zip(parts, ink, strict=True)):
+        assert set(split.targets.tolist()) == {part}
+        strongest = split.inputs.quantile(0.95).item() * 0.35 + 0.25
+        assert 0.75 * level < strongest < level + 0.2
 
 
 def test_the_number_of_training_scenes_does_not_move_the_others():

@@ -65,6 +65,7 @@ def test_a_path_is_followed(path):
     [
         ("...ij,...jk->...ik", [(2, 3, 4, 5), (2, 3, 5, 6)]),
         ("...ij,...jk", [(2, 4, 5), (2, 5, 6)]),
+        ("...ij,jk", [(2, 3, 4, 5), (5, 6)]),
         ("i...,...j->...ij", [(4, 2), (2, 5)]),
         ("...ij,jk->...ik", [(2, 3, 4, 5), (5, 6)]),
     ],
@@ -76,6 +77,12 @@ def test_dots_stand_for_leading_dimensions(equation, shapes):
 def test_dots_are_aligned_at_the_right():
     """(2, 3) batches of the left meet (3,) of the right: 2*3 products of 4*5*6."""
     assert einsum_macs("...ij,...jk->...ik", (2, 3, 4, 5), (3, 5, 6)) == 720
+
+
+def test_a_size_of_one_is_broadcast():
+    """One matrix of 5x6 meets two of 4x5, on whichever side it is."""
+    assert einsum_macs("...ij,...jk->...ik", (2, 4, 5), (1, 5, 6)) == 240
+    assert einsum_macs("...ij,...jk->...ik", (1, 4, 5), (2, 5, 6)) == 240
 
 
 def test_spaces_mean_nothing():

@@ -124,7 +124,7 @@ M, V = torch.zeros(3, 4), torch.zeros(4)
         (torch.mm, (X[0], Y[0]), {"matmul": 60}),
         (torch.mv, (M, V), {"matmul": 12}),
         (torch.dot, (V, V), {"matmul": 4}),
-        (torch.addmm, (torch.zeros(3, 5), X[0], Y[0]), {"addmm": 60}),
+        (torch.addmm, (torch.zeros(5), X[0], Y[0]), {"addmm": 60}),
         (torch.addmv, (torch.zeros(3), M, V), {"addmv": 12}),
         (torch.baddbmm, (torch.zeros(2, 3, 5), X, Y), {"baddbmm": 120}),
         (torch.addbmm, (torch.zeros(3, 5), X, Y), {"addbmm": 120}),

@@ -23,8 +23,8 @@ def test_a_single_tensor_becomes_a_tuple():
 
 
 def test_copies_share_neither_memory_nor_history():
-    x = torch.ones(2, requires_grad=True)
-    (copy_of_x,) = clones((x * 1,))
+    x = torch.ones(2, requires_grad=True) * 1
+    (copy_of_x,) = clones((x,))
     assert not copy_of_x.requires_grad
     copy_of_x.zero_()
     assert x.sum() == 2

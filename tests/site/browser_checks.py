@@ -191,7 +191,7 @@ def focus_order(page, steps):
                     tag: e.tagName.toLowerCase(), id: e.id, text: e.innerText || "",
                     href: e.getAttribute("href") || "", classes: e.className,
                     sidebar: !!e.closest("#pst-primary-sidebar"),
-                    shown: box.width > 0 && box.height > 0,
+                    shown: box.width + box.height > 0,
                     outlined: s.outlineStyle !== "none" || s.boxShadow !== "none",
                   };
                 }"""

@@ -165,12 +165,12 @@ def test_the_finder_filters_and_says_how_many(browser, address):
         count = page.locator("form.finder output")
         every = rows.count()
         assert count.inner_text() == f"{every} of {every} shown"
-        page.get_by_label("Search", exact=True).fill("ghost")
+        page.get_by_label("Search the table").fill("ghost")
         some = rows.count()
         assert 0 < some < every
         assert count.inner_text() == f"{some} of {every} shown"
         assert all("ghost" in text.lower() for text in rows.all_text_contents())
-        page.get_by_label("Search", exact=True).fill("")
+        page.get_by_label("Search the table").fill("")
         page.get_by_label("Section", exact=True).select_option("2.1")
         assert {row.locator("td").nth(1).inner_text() for row in rows.all()} == {"2.1"}
         page.get_by_label("Kind", exact=True).select_option(index=1)
@@ -193,7 +193,8 @@ def test_only_the_finder_loads_its_script(site):
     assert loading == ["book/find-a-method.html"]
 
 
-PLANTED = """<!doctype html><html lang="en"><head><title>Planted</title></head><body>
+PLANTED = """<!doctype html><html lang="en"><head><title>Planted</title>
+<meta name="viewport" content="width=device-width"></head><body>
 <main><h1>Planted</h1><p style="width:900px">wide</p>
 <img src="https://example.org/x.png" alt="x"><img src="gone.png" alt="gone">
 <span class="math">$x$</span><button type="button"></button>
@@ -214,11 +215,12 @@ def test_every_planted_fault_is_reported(browser, tmp_path):
     assert record.formulas == ["$x$"]
 
 
+SOUND = """<!doctype html><html lang="en"><head><title>Sound</title>
+<link rel="icon" href="data:,"></head><body><main><h1>Sound</h1></main></body></html>"""
+
+
 def test_a_sound_page_is_reported_sound(browser, tmp_path):
-    page = '<!doctype html><html lang="en"><title>Sound</title><main><h1>Sound</h1>'
-    (tmp_path / "index.html").write_text(
-        page + '<link rel="icon" href="data:,"></main>', encoding="utf8"
-    )
+    (tmp_path / "index.html").write_text(SOUND, encoding="utf8")
     with checks.serve(tmp_path) as address:
         record = checks.visit(browser, address, "dark")
     record.bytes = 0

@@ -1,7 +1,7 @@
 """Channel split: half of the channels go through a branch, half wait for them.
 
 Paper: Ma et al., "ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture
-Design", ECCV 2018, https://arxiv.org/abs/1807.11164, section 3.2.
+Design", ECCV 2018, https://arxiv.org/abs/1807.11164, section 3.
 
     x1, x2 = split(x)                     c' and c - c' channels; here half and half
     y      = shuffle([x1, branch(x2)])    with 2 groups

@@ -1,9 +1,10 @@
 """Group convolution: g narrow convolutions side by side.
 
 Papers: Krizhevsky et al., "ImageNet Classification with Deep Convolutional Neural
-Networks", NeurIPS 2012, https://doi.org/10.1145/3065386, with g = 2 because one GPU
-could not hold the network; Xie et al., "Aggregated Residual Transformations for Deep
-Neural Networks", CVPR 2017, https://arxiv.org/abs/1611.05431, with g = 32 by choice.
+Networks", NeurIPS 2012, reprinted as https://doi.org/10.1145/3065386, with g = 2
+because one GPU could not hold the network; Xie et al., "Aggregated Residual
+Transformations for Deep Neural Networks", CVPR 2017,
+https://arxiv.org/abs/1611.05431, with g = 32 by choice.
 
 Cut the c input channels into g groups. Convolve every group by itself, with a kernel
 of (c / g) x k x k for each output channel, and lay the results side by side:

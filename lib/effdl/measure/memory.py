@@ -69,8 +69,7 @@ def peak_activation_bytes(
         1000
     """
     arguments = clones(as_inputs(inputs))
-    constants = [*model.parameters(), *model.buffers()]
-    with undisturbed(model, training=training), _Lifetimes(constants) as lives:
+    with undisturbed(model, training=training), _Lifetimes() as lives:
         lives.touch(arguments, new=True)
         outputs = tensors_in(model(*arguments))
         lives.touch(outputs)
@@ -104,9 +103,9 @@ class _Lifetimes(TorchDispatchMode):
     that watching does not need the memory that is being counted.
     """
 
-    def __init__(self, constants: Iterable[Tensor]) -> None:
+    def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.constants = {_memory(tensor) for tensor in constants}
+        self.constants: set[StorageWeakRef] = set()
         self.bytes: dict[StorageWeakRef, int] = {}
         self.birth: dict[StorageWeakRef, int] = {}
         self.last: dict[StorageWeakRef, int] = {}
@@ -136,7 +135,7 @@ class _Lifetimes(TorchDispatchMode):
             elif new and memory not in self.constants:
                 self.birth[memory] = self.step
             elif not new:
-                self.constants.add(memory)  # there before the model ran
+                self.constants.add(memory)  # read first: it was there before
             self.bytes[memory] = tensor.untyped_storage().nbytes()
 
     def forget(self, tensors: Iterable[Tensor]) -> None:
