@@ -1,6 +1,6 @@
 """What 8-bit weights cost two small networks, over seeds.
 
-The notebook notebooks/01-introduction/computational-gap.ipynb does this once; its cells
+The notebook notebooks/01-introduction/eight-bits.ipynb does this once; its cells
 hold the same functions. Nothing is chosen here, so all numbers are test accuracies.
 """
 
@@ -97,8 +97,9 @@ def measure(net_name: str, seed: int) -> Case:
     with seeded(seed):
         net = plain_net(16) if net_name == "plain" else depthwise_net(24)
         train_classifier(net, splits.train, epochs=4, seed=seed)
-        net = folded(net)
-        if net_name == "depthwise, injected":
+    net = folded(net)
+    if net_name == "depthwise, injected":
+        with seeded(seed):
             net = imbalanced(net, octaves=4)
     versions = {
         "float": net,

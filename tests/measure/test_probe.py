@@ -7,7 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from effdl.measure.probe import as_inputs, clones, tensors_in, undisturbed
+from effdl.measure.probe import (
+    as_inputs,
+    clones,
+    evaluating,
+    tensor_leaves,
+    tensors_in,
+    undisturbed,
+)
 
 Pair = namedtuple("Pair", ["a", "b"])
 
@@ -64,6 +71,21 @@ def test_tensors_are_found_in_containers_in_order():
 def test_outputs_without_tensors_are_explained(outputs, message):
     with pytest.raises(ValueError, match=message):
         tensors_in(outputs)
+
+
+def test_leaves_that_are_no_tensors_are_passed_over():
+    a, b = torch.zeros(1), torch.zeros(2)
+    assert [len(t) for t in tensor_leaves([a, None, {"b": (object(), b)}])] == [1, 2]
+    assert tensor_leaves("none") == []
+
+
+def test_evaluating_lasts_for_the_block_even_after_an_error():
+    model = net().train()
+    model[1].eval()
+    with pytest.raises(RuntimeError, match="boom"), evaluating(model):
+        assert not any(module.training for module in model.modules())
+        raise RuntimeError("boom")
+    assert [m.training for m in model.modules()] == [True, True, False, True]
 
 
 @pytest.mark.parametrize("training", [True, False])

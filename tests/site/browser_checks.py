@@ -35,8 +35,11 @@ MODES = {
         "has_touch": True,
     },
 }
-TYPESET = """() => !window.MathJax?.startup?.promise
-  || MathJax.startup.promise.then(() => true)"""
+SETTLED = """async () => {
+  await window.MathJax?.startup?.promise;  // formulas are set
+  await document.fonts.ready;
+  return true;
+}"""
 WIDE = """() => {
   const page = document.documentElement.clientWidth;
   if (document.documentElement.scrollWidth <= page) return [];
@@ -109,7 +112,8 @@ def opened(browser, address, mode="light", **options):
     page, record = context.new_page(), Visit()
     _listen(page, record, address)
     try:
-        page.goto(address, wait_until="networkidle")
+        page.goto(address, wait_until="load")
+        page.evaluate(SETTLED)
         yield page, record
     finally:
         context.close()
@@ -146,7 +150,6 @@ def _listen(page, record, address):
 def visit(browser, address, mode):
     """Return what goes wrong when a page is opened in one of the MODES."""
     with opened(browser, address, mode) as (page, record):
-        page.evaluate(TYPESET)
         record.theme = page.evaluate("document.documentElement.dataset.theme") or ""
         record.wide = page.evaluate(WIDE)
         record.formulas = unset_formulas(page)
@@ -168,7 +171,8 @@ def unset_formulas(page):
 
 def axe_faults(page):
     """Return what axe calls serious or critical, with the place and the reason."""
-    violations = Axe().run(page).response["violations"]
+    options = {"preload": False, "resultTypes": ["violations"]}  # no fetching by axe
+    violations = Axe().run(page, options=options).response["violations"]
     return [
         f"{fault['id']} ({fault['impact']}): {node['html'][:160]}"
         for fault in violations
@@ -185,14 +189,15 @@ def focus_order(page, steps):
         seen.append(
             page.evaluate(
                 """() => {
-                  const e = document.activeElement, s = getComputedStyle(e);
-                  const box = e.getBoundingClientRect();
+                  const e = document.activeElement, box = e.getBoundingClientRect();
+                  const styles = [e, ...e.children].map((x) => getComputedStyle(x));
                   return {
                     tag: e.tagName.toLowerCase(), id: e.id, text: e.innerText || "",
                     href: e.getAttribute("href") || "", classes: e.className,
                     sidebar: !!e.closest("#pst-primary-sidebar"),
                     shown: box.width + box.height > 0,
-                    outlined: s.outlineStyle !== "none" || s.boxShadow !== "none",
+                    outlined: styles.some((s) => s.outlineStyle !== "none"
+                      || s.boxShadow !== "none"),
                   };
                 }"""
             )

@@ -106,7 +106,7 @@ def test_the_switch_changes_the_theme_and_the_choice_stays(browser, address):
                 break
             page.locator("button.theme-switch-button:visible").click()
         assert page.evaluate(theme) == "dark"
-        page.reload(wait_until="networkidle")
+        page.reload()
         assert page.evaluate(theme) == "dark"
 
 

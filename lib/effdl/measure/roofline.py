@@ -22,8 +22,7 @@ B from the triad a = b + s c, both measured through PyTorch, not from a data she
 bytes by counting every input, weight and output once.
 
 Before trusting it: a tensor that the previous layer left in the cache costs less than
-counted, and one that is read several times costs more. The roof is what this machine
-did in this moment; another program beside it lowers the roof.
+counted, and one that is read several times costs more. A busy machine has a low roof.
 """
 
 import time
@@ -44,8 +43,8 @@ class Roofline:
     """The two limits of a machine.
 
     Attributes:
-        macs_per_second: Peak rate P of multiply-adds.
-        bytes_per_second: Peak rate B of memory traffic.
+        macs_per_second: Peak rate P.
+        bytes_per_second: Peak rate B.
 
     Example:
         >>> roof = Roofline(macs_per_second=50e9, bytes_per_second=10e9)
@@ -145,8 +144,8 @@ def layer_costs(model: nn.Module, inputs: Inputs) -> list[LayerCost]:
     """Return the cost of every call of every layer, in the order of the calls.
 
     A layer is a module without children. What a larger module does between its
-    layers (a residual addition, the products of attention) is in no row: compare
-    with :func:`effdl.measure.macs.count_macs`. The model comes back as it was.
+    layers (a residual addition, the products of attention) is in no row, unlike in
+    :func:`effdl.measure.macs.count_macs`. The model comes back as it was.
 
     Args:
         model: The model to run once, in evaluation mode.
