@@ -106,6 +106,12 @@ def training_flop() -> float:
     return 3 * 2 * cost().total * IMAGES * EPOCHS
 
 
+def flop_per_second() -> float:
+    """Return the rate of one thread of the machine of the first figure."""
+    seconds = 1e-3 * of("ResNet-50", "milliseconds")
+    return 2 * of("ResNet-50", "macs") / seconds
+
+
 def layers(net: nn.Module) -> int:
     """Return the number of layers with a weight matrix, shortcuts included."""
     return sum(isinstance(layer, nn.Conv2d | nn.Linear) for layer in net.modules())
@@ -141,12 +147,7 @@ RESNET50: dict[str, Callable[[], Answer]] = {
     "densenet201_layers": lambda: plain(layers(models.densenet201())),
     "backward_ratio": lambda: plain(backward_ratio(), 2),
     "training_flop": lambda: power(training_flop(), "FLOPs"),
-    "training_days": lambda: plain(
-        training_flop()
-        / (2e6 * of("ResNet-50", "macs") / of("ResNet-50", "milliseconds"))
-        * 1e-3
-        / 86_400
-    ),
+    "training_days": lambda: plain(training_flop() / flop_per_second() / 86_400),
 }
 
 # Transformers, from closed forms.

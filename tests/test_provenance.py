@@ -93,6 +93,11 @@ def test_the_hash_tells_which_module_has_which_code(package):
     assert module_hash(["effdl.four", "effdl.five"]) != before
 
 
+def test_the_same_code_in_another_module_has_another_hash(package):
+    (package / "five.py").write_text("y = 4\n")
+    assert module_hash(["effdl.four"]) != module_hash(["effdl.five"])
+
+
 def test_the_order_of_names_does_not_matter(package):
     names = sorted(EVERYTHING)
     assert module_hash(names) == module_hash(names[::-1]) == module_hash(names * 2)

@@ -43,7 +43,7 @@ class Thing:
 
         return lazy()
 """,
-    "base.py": "LIMIT = 10\nunused = 11\nprint(LIMIT)\n",
+    "base.py": "LIMIT = 10\nunused = 11\nFIRST = 1\nprint(FIRST)\n",
     "late.py": "def lazy():\n    return 1\n\n\ndef energetic():\n    return 2\n",
 }
 USER = "from effdl.tools import used\nprint(used(4))\n"
@@ -74,7 +74,7 @@ def moved(package: Path, user: str, name: str, old: str, new: str) -> bool:
         ("tools.py", "(RIGHT, *REST) = 1", "(RIGHT, *REST) = 9"),  # a constant
         ("base.py", "LIMIT = 10", "LIMIT = 20"),  # in another module
         ("tools.py", "import math as maths", "import cmath as maths"),
-        ("base.py", "print(LIMIT)", "print(-LIMIT)"),  # what importing runs
+        ("base.py", "print(FIRST)", "print(-FIRST)"),  # what importing runs
         ("tools.py", 'TABLE["set"] = OTHER', 'TABLE["set"] = -OTHER'),
         ("tools.py", "OTHER = 3", "OTHER = 4"),  # and what that uses
     ],
@@ -104,7 +104,7 @@ def test_the_hash_stays_with_what_is_not_reached(package, name, old, new):
     [
         ("tools.py", "    table = TABLE", "    table = {}"),
         ("tools.py", "    return lazy()", "    return -lazy()"),
-        ("tools.py", "@decorate(\n    idle\n)", "@decorate(\n    used\n)"),
+        ("tools.py", "@decorate(\n    idle\n)", "@decorate(\n    -idle\n)"),
         ("tools.py", '{"key": SCALE}', '{"key": OTHER}'),
         ("tools.py", "SCALE = 2", "SCALE = 4"),
         ("late.py", "return 1", "return -1"),

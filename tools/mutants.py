@@ -84,13 +84,18 @@ def attempt(mutant: Mutant) -> str:
     source = source_of(mutant.module).read_text(encoding="utf8")
     if source.count(mutant.old) != 1:
         return "not found" if mutant.old not in source else "ambiguous"
+    broken = source.replace(mutant.old, mutant.new)
+    try:
+        compile(broken, mutant.module, "exec")
+    except SyntaxError:
+        return "no Python"
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "lib")
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / "lib", copy, ignore=ignored)
         (Path(folder) / "data").symlink_to(ROOT / "data")
         target = copy / source_of(mutant.module).relative_to(ROOT / "lib")
-        target.write_text(source.replace(mutant.old, mutant.new), encoding="utf8")
+        target.write_text(broken, encoding="utf8")
         child = os.fork()
         if child == 0:
             run_tests(copy, mutant.tests)

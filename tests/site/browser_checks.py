@@ -35,6 +35,12 @@ MODES = {
         "has_touch": True,
     },
 }
+COLOUR_RULES = ["color-contrast", "link-in-text-block"]
+AXE = {  # the slow rules are those on colour: what cannot differ is not asked again
+    "light": {},
+    "dark": {"runOnly": COLOUR_RULES},
+    "phone": {"rules": {rule: {"enabled": False} for rule in COLOUR_RULES}},
+}
 SETTLED = """async () => {
   await window.MathJax?.startup?.promise;  // formulas are set
   await document.fonts.ready;
@@ -153,7 +159,7 @@ def visit(browser, address, mode):
         record.theme = page.evaluate("document.documentElement.dataset.theme") or ""
         record.wide = page.evaluate(WIDE)
         record.formulas = unset_formulas(page)
-        record.axe = axe_faults(page)
+        record.axe = axe_faults(page, mode)
     return record
 
 
@@ -169,9 +175,9 @@ def unset_formulas(page):
     return [*wrong, *raw]
 
 
-def axe_faults(page):
+def axe_faults(page, mode):
     """Return what axe calls serious or critical, with the place and the reason."""
-    options = {"preload": False, "resultTypes": ["violations"]}  # no fetching by axe
+    options = {"preload": False, "resultTypes": ["violations"], **AXE[mode]}
     violations = Axe().run(page, options=options).response["violations"]
     return [
         f"{fault['id']} ({fault['impact']}): {node['html'][:160]}"
