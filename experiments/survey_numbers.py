@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models
 
-from _results import DATA, Case, fill_table
+from _results import DATA, Case, fill_table, seeds_from_command_line
 from effdl.data.files import data_path, read_sums
 from effdl.measure.count import parameter_count, serialized_bytes
 from effdl.measure.macs import MacCount, count_macs, torch_flops
@@ -329,6 +329,7 @@ def measure(key: str, data: str, seed: int) -> Case:
 
 
 if __name__ == "__main__":
+    seeds_from_command_line(__doc__)  # accepted as everywhere; nothing here is random
     tables = ("first_figure", "int8_rounding")
     sums = read_sums(DATA)
     used = "+".join(sums[f"results/{table}.csv"][:8] for table in tables)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
+from _results import seeds_from_command_line
 from effdl.plot import COLOURS, use_style
 from effdl.survey import load_sections
 
@@ -57,4 +58,5 @@ def draw() -> None:
 
 
 if __name__ == "__main__":
+    seeds_from_command_line(__doc__)  # accepted as everywhere; nothing here is random
     draw()

@@ -75,9 +75,9 @@ def test_what_is_no_number_is_an_error(measured, guess, message):
 
 
 def test_setup_fixes_threads_algorithms_and_style():
-    torch.set_num_threads(1)
+    torch.set_num_threads(2)
     assert setup() is None
-    assert torch.get_num_threads() == 2
+    assert torch.get_num_threads() == 1
     assert torch.are_deterministic_algorithms_enabled()
     assert torch.is_deterministic_algorithms_warn_only_enabled()
     assert plt.rcParams["text.color"] == COLOURS.grey

@@ -86,10 +86,10 @@ def test_a_changed_install_cell_does_not(good):
     assert checks.input_hash(good) == before
 
 
-def test_a_changed_library_module_makes_the_notebook_stale(good, monkeypatch):
+def test_changed_code_of_the_library_makes_the_notebook_stale(good, monkeypatch):
     good.cells[2].source = "from effdl.seed import seeded"
     before = checks.input_hash(good)
-    monkeypatch.setattr(checks, "module_hash", lambda names: "another")
+    monkeypatch.setattr(checks, "code_hash", lambda source: "another")
     assert checks.input_hash(good) != before
 
 

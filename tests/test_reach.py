@@ -17,6 +17,7 @@ SCALE = 2
 OTHER = 3
 LEFT, (RIGHT, *REST) = 1, (2, 3)
 TABLE: dict = {"key": SCALE}
+SPARE: int = 8
 TABLE["set"] = OTHER
 
 
@@ -91,6 +92,7 @@ def test_the_hash_moves_with_what_is_reached(package, name, old, new):
         ("tools.py", "    return lazy()", "    return -lazy()"),
         ("tools.py", "    return helper(x)", "    # a reason\n    return helper(x)"),
         ("base.py", "unused = 11", "unused = 12"),
+        ("tools.py", "SPARE: int = 8", "SPARE: int = 9"),
         ("late.py", "return 1", "return -1"),
         ("tools.py", "import LIMIT, unused", "import LIMIT"),
     ],
@@ -126,6 +128,17 @@ def test_a_class_is_reached_whole_with_decorators_and_late_imports(
 )
 def test_a_module_that_is_imported_itself_is_reached_whole(package, user):
     assert moved(package, user, "late.py", "return 2", "return -2")
+
+
+@pytest.mark.parametrize("name", ["LEFT", "RIGHT", "REST"])
+def test_every_name_of_an_assignment_to_several_is_bound_by_it(package, name):
+    user = f"from effdl.tools import {name}\nprint({name})"
+    assert moved(package, user, "tools.py", "1, (2, 3)", "1, (2, 4)")
+
+
+def test_an_assignment_to_several_names_is_no_statement_that_runs(package):
+    user = "from effdl.tools import SCALE\nprint(SCALE)"
+    assert not moved(package, user, "tools.py", "1, (2, 3)", "1, (2, 4)")
 
 
 def test_a_name_passed_on_by_another_module_is_followed(package):

@@ -12,8 +12,7 @@ SITE = ROOT / "_build" / "html"
 PLACEHOLDER = "OWNER/REPO"
 
 INSTALL_CELL = """\
-# Colab, or any machine without the book's library: install it. \
-Changes nothing that is there.
+# On Colab, or wherever the library is missing: install it. Moves nothing else.
 import importlib.util
 import os
 

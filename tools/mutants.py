@@ -132,6 +132,9 @@ def store(mutants: list[Mutant], verdicts: list[str]) -> None:
     for mutant, verdict in zip(mutants, verdicts, strict=True):
         writer.writerow([mutant.module, mutant.name, verdict])
     write_atomically(TABLE, text.getvalue())
+    from effdl.data.files import write_sums  # not before the forks: they have their own
+
+    write_sums(ROOT / "data", [TABLE.relative_to(ROOT / "data").as_posix()])
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from effdl.data.files import data_path
 
 from common import INSTALL_CELL, repository_address
-from effdl.provenance import data_files, imported_modules, module_hash
+from effdl.data.files import data_path
+from effdl.provenance import data_files
+from effdl.reach import code_hash
 
 Notebook = Any
 
@@ -40,13 +41,13 @@ def is_install(cell: Any) -> bool:
 def input_hash(notebook: Notebook) -> str:
     """Return a digest of all that decides the outputs.
 
-    Its code cells (but not the install cell), the library modules that they import,
+    Its code cells (but not the install cell), the code of the library that they reach,
     directly or not, and the data files that these read.
     """
     cells = [c.source for c in code_cells(notebook) if not is_install(c)]
     source = "\n".join(cells)
     digest = hashlib.sha256(json.dumps(cells).encode())
-    digest.update(module_hash(imported_modules(source)).encode())
+    digest.update(code_hash(source).encode())
     for name in sorted(data_files(source)):
         digest.update(name.encode())
         digest.update(data_path(name).read_bytes())

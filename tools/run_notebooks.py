@@ -15,7 +15,6 @@ import argparse
 import ast
 import datetime
 import os
-import platform
 import sys
 import time
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -31,12 +30,7 @@ from common import ROOT, book_notebooks, one_thread, write_atomically
 from notebook_checks import code_cells, input_hash, tags
 
 CELL_SECONDS = 300
-USAGE = (
-    "(lambda r, k: [r(0).ru_utime + r(0).ru_stime + r(-1).ru_utime + r(-1).ru_stime,"
-    " r(0).ru_maxrss * (1 if k == 'darwin' else 1024)])"
-    "(__import__('resource').getrusage, __import__('sys').platform)"
-)
-VERSIONS = "[__import__('platform').python_version(), __import__('torch').__version__]"
+USAGE = "vars(__import__('effdl.notebook', fromlist=['usage']).usage())"
 
 
 def main() -> int:
@@ -99,17 +93,17 @@ def run_one(path: Path) -> str:
         cell.outputs, cell.execution_count = [], None
     started = time.time()
     try:
-        usage, versions = execute(notebook, path.parent)
+        used = execute(notebook, path.parent)
     except CellExecutionError as error:
         raise RuntimeError(str(error)) from None  # the original cannot be pickled
     record = {
         "hash": input_hash(notebook),
         "seconds": round(time.time() - started, 1),
-        "cpu_seconds": round(usage[0], 1),
-        "peak_memory_mb": round(usage[1] / 1e6),
-        "device": device(),
-        "python": versions[0],
-        "torch": versions[1],
+        "cpu_seconds": round(used["cpu_seconds"], 1),
+        "peak_memory_mb": round(used["peak_memory_mb"]),
+        "device": f"{used['device']}, no GPU",
+        "python": used["python"],
+        "torch": used["torch"],
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
     normalise(notebook, record)
@@ -120,8 +114,8 @@ def run_one(path: Path) -> str:
     )
 
 
-def execute(notebook: Any, folder: Path) -> tuple[list[float], list[str]]:
-    """Run all cells in place; return (CPU seconds, peak bytes) and versions."""
+def execute(notebook: Any, folder: Path) -> dict[str, Any]:
+    """Run all cells in place; return what `effdl.notebook.usage` tells at the end."""
     client = NotebookClient(
         notebook,
         timeout=CELL_SECONDS,
@@ -132,16 +126,10 @@ def execute(notebook: Any, folder: Path) -> tuple[list[float], list[str]]:
     with client.setup_kernel():
         for index, cell in enumerate(notebook.cells):
             client.execute_cell(cell, index)
-        return _ask(client, USAGE), _ask(client, VERSIONS)
-
-
-def _ask(client: NotebookClient, expression: str) -> list[Any]:
-    """Return the value of an expression in the kernel, a list of plain values."""
-    request = client.kc.execute_interactive(
-        "", silent=True, store_history=False, user_expressions={"value": expression}
-    )
-    reply = run_sync(lambda: request)()
-    answer = reply["content"]["user_expressions"]["value"]["data"]["text/plain"]
+        reply = run_sync(client.kc.execute_interactive)(
+            "", silent=True, store_history=False, user_expressions={"usage": USAGE}
+        )
+    answer = reply["content"]["user_expressions"]["usage"]["data"]["text/plain"]
     return ast.literal_eval(answer)
 
 
@@ -171,18 +159,6 @@ def lift_alt_text(cell: Any) -> None:
             if kind.startswith("image/") and about.get("alt"):
                 image = {"alt": about["alt"], "classes": "dark-light"}
                 cell.metadata["mystnb"] = {"image": image}
-
-
-def device() -> str:
-    """Return what the notebooks run on, for a reader: processor and cores."""
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        models = [
-            x for x in info.read_text().splitlines() if x.startswith("model name")
-        ]
-        name = models[0].partition(":")[2].strip() if models else name
-    return f"{name}, {os.cpu_count()} cores, no GPU"
 
 
 if __name__ == "__main__":

@@ -1,23 +1,20 @@
-"""Which code and which data a result depends on, found by reading the source.
+"""Which modules and which data some source depends on, found by reading it.
 
 A stored result (the outputs of a notebook, a row of a results table) is worth what
-the code was worth that made it. So each carries a hash, and a test compares the hash
-with the code of today. The hash covers what can change a number, and nothing else:
+the code and the data were worth that made it. Found here are
 
     modules   every effdl module that the source imports, and those they import
-    text      their source without docstrings, comments and blank lines
     data      every file named by a literal, data_path("results/width.csv")
 
-Correcting a docstring leaves the hash alone, and so does the Python version. Not
-covered: PyTorch and NumPy (results store their versions), and modules or files whose
-name is computed. An effdl module that has no file is a ValueError in every function.
+and :func:`effdl.reach.code_hash` says what of that code a result depends on. Not seen
+are modules or files whose name is computed. An effdl module that has no file is a
+ValueError in every function.
 """
 
 import ast
-import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from effdl.source import bare_code, module_file, module_source, parse
+from effdl.source import module_file, module_source, parse
 
 
 def imported_modules(source: str) -> set[str]:
@@ -43,25 +40,6 @@ def imported_modules(source: str) -> set[str]:
             found.add(name)
             waiting |= _imports(parse(module_source(name)))
     return found
-
-
-def module_hash(names: Iterable[str]) -> str:
-    """Return 16 hexadecimal digits that change with the code of the modules.
-
-    Args:
-        names: Dotted names such as ``effdl.train``; order and repetition are ignored.
-            Only these are hashed: pass the result of :func:`imported_modules`.
-
-    Example:
-        >>> names = imported_modules("from effdl.train import fit")
-        >>> module_hash(names) == module_hash(sorted(names))
-        True
-    """
-    digest = hashlib.sha256()
-    for name in sorted(set(names)):
-        code = bare_code(module_source(name))
-        digest.update(f"{name}\n{code}\0".encode())
-    return digest.hexdigest()[:16]
 
 
 def data_files(source: str) -> set[str]:

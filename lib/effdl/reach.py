@@ -1,8 +1,8 @@
 """The code that a script or a notebook can reach, and no more.
 
-:func:`effdl.provenance.module_hash` takes modules whole, so a new function beside an
-old one makes every result of the old one look outdated. Here the unit is the statement.
-Reached are, of every effdl module that the source imports directly or through others:
+A hash of whole modules would make every result of an old function look outdated when a
+new one is put beside it. So the unit is the statement. Reached are, of every effdl
+module that the source imports directly or through others:
 
     what importing runs     every statement but definitions, assignments and imports
     what names lead to      the top-level definition or assignment of a name that
@@ -152,6 +152,8 @@ def _leaves(target: ast.expr) -> list[str]:
     """Return the names in an assignment's target, "" for what is not a name."""
     if isinstance(target, ast.Tuple | ast.List):
         return [leaf for element in target.elts for leaf in _leaves(element)]
+    if isinstance(target, ast.Starred):
+        return _leaves(target.value)
     return [target.id if isinstance(target, ast.Name) else ""]
 
 

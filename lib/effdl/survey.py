@@ -109,17 +109,32 @@ class Number:
 
 
 def load_index() -> list[Entry]:
-    """Return what the book treats, in the survey's order."""
+    """Return what the book treats, in the survey's order.
+
+    Example:
+        >>> load_index()[0].section
+        '1'
+    """
     return read_rows(data_path("survey/index.csv"), Entry, separator=" ")
 
 
 def load_errata() -> list[Entry]:
-    """Return the entries that correct the survey, in its order."""
+    """Return the entries that correct the survey, in its order.
+
+    Example:
+        >>> all(entry.erratum for entry in load_errata())
+        True
+    """
     return [entry for entry in load_index() if entry.erratum]
 
 
 def load_sections() -> list[Section]:
-    """Return every heading of the survey, in its order."""
+    """Return every heading of the survey, in its order.
+
+    Example:
+        >>> load_sections()[0].title
+        'Introduction'
+    """
     return read_rows(data_path("survey/sections.csv"), Section)
 
 
@@ -130,6 +145,10 @@ def load_numbers() -> dict[str, Number]:
 
     Raises:
         ValueError: If two files have the same key.
+
+    Example:
+        >>> load_numbers()["resnet50_parameters"].value
+        25557032.0
     """
     numbers: dict[str, Number] = {}
     for file in sorted((data_folder() / "results").glob("*numbers*.csv")):

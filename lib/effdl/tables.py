@@ -139,20 +139,40 @@ class Board:
 
 
 def load_search_methods() -> list[SearchMethod]:
-    """Return Table 1: hardware-aware architecture search."""
+    """Return Table 1: hardware-aware architecture search.
+
+    Example:
+        >>> load_search_methods()[0].method
+        'MnasNet'
+    """
     return read_rows(data_path("survey/table1.csv"), SearchMethod)
 
 
 def load_benchmarks() -> list[Benchmark]:
-    """Return Table 2: benchmarks of architecture search."""
+    """Return Table 2: benchmarks of architecture search.
+
+    Example:
+        >>> load_benchmarks()[0].exact_size
+        423624
+    """
     return read_rows(data_path("survey/table2.csv"), Benchmark)
 
 
 def load_frameworks() -> list[Framework]:
-    """Return Table 3: software frameworks."""
+    """Return Table 3: software frameworks.
+
+    Example:
+        >>> load_frameworks()[0].created_by
+        'Google'
+    """
     return read_rows(data_path("survey/table3.csv"), Framework)
 
 
 def load_boards() -> list[Board]:
-    """Return Table 4: hardware."""
+    """Return Table 4: hardware.
+
+    Example:
+        >>> load_boards()[1].board
+        'Nvidia Jetson Nano'
+    """
     return read_rows(data_path("survey/table4.csv"), Board)

@@ -7,6 +7,7 @@ reader would and returns everything that went wrong, as lists of words.
 import functools
 import gzip
 import http.server
+import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -58,6 +59,11 @@ WIDE = """() => {
 }"""
 
 
+@functools.lru_cache(maxsize=64)
+def _compressed(body):
+    return gzip.compress(body, 6)
+
+
 class _Handler(http.server.SimpleHTTPRequestHandler):
     """Serves text compressed, as any web host does."""
 
@@ -74,7 +80,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         body, kind = path.read_bytes(), self.guess_type(str(path))
         self.send_response(200)
         if kind.startswith("text/") or path.suffix in {".js", ".svg", ".json"}:
-            body = gzip.compress(body, 6)
+            body = _compressed(body)
             self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
@@ -82,11 +88,19 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         self.wfile.write(body)
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    """Keeps quiet when a browser closes before it has read everything."""
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def serve(folder):
     """Serve the folder on the loopback; yield its address, which ends in a slash."""
     handler = functools.partial(_Handler, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = _Server(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

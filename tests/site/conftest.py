@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # site_checks, browser_checks
-
 ROOT = Path(__file__).resolve().parents[2]
+for folder in (ROOT / "tests" / "site", ROOT / "book" / "_ext"):
+    sys.path.insert(0, str(folder))  # the checks, and the extensions of the book
 SITE = ROOT / "_build" / "html"
 GENERATED = {"genindex.html", "py-modindex.html", "search.html"}
 

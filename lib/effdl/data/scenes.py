@@ -69,6 +69,12 @@ def draw(
         chosen: Index (N,) of the digit that each scene shows.
         scene: The recipe.
         random: Advanced by the call.
+
+    Example:
+        >>> scene = Scene(size=6, motion=Motion(0.0, (1.0, 1.0), 0.0), noise=0.0)
+        >>> digits = np.ones((1, 4, 4), dtype=np.float32)
+        >>> draw(digits, np.array([0, 0]), scene, Random(0)).shape
+        (2, 6, 6)
     """
     count, middle = len(chosen), (scene.size - 1) / 2
     shift = scene.motion.shift
