@@ -26,7 +26,7 @@ NEEDS = {
     "explain": ("page",),
 }
 VERDICTS = {"", "agrees", "convention", "wrong", "depends"}
-ROWS = list(csv.DictReader(INDEX.open(encoding="utf8")))
+ROWS = list(csv.DictReader(INDEX.read_text(encoding="utf8").splitlines()))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["id"])

@@ -153,7 +153,7 @@ def load_benchmarks() -> list[Benchmark]:
 
     Example:
         >>> load_benchmarks()[0].exact_size
-        423624
+        423624.0
     """
     return read_rows(data_path("survey/table2.csv"), Benchmark)
 

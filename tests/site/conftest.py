@@ -49,6 +49,11 @@ def written_pages():
     ]
 
 
+def in_one_worker(page):
+    """Keep a page in one worker (-n 2 --dist loadgroup), which opens it once."""
+    return pytest.param(page, marks=pytest.mark.xdist_group(page))
+
+
 def pytest_generate_tests(metafunc):
     """Run a test once for every page that its argument stands for."""
     lists = {
@@ -60,4 +65,4 @@ def pytest_generate_tests(metafunc):
     }
     for name, pages in lists.items():
         if name in metafunc.fixturenames:
-            metafunc.parametrize(name, pages())
+            metafunc.parametrize(name, [in_one_worker(page) for page in pages()])

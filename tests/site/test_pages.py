@@ -43,6 +43,15 @@ def test_every_document_of_the_contents_has_a_page(site, contents):
     assert [doc for doc in contents if not (site / f"{doc}.html").is_file()] == []
 
 
+def test_every_page_and_notebook_is_in_the_contents(root, contents):
+    files = [*root.glob("book/**/*.md"), *root.glob("notebooks/**/*.ipynb")]
+    names = {path.relative_to(root).with_suffix("").as_posix() for path in files}
+    kept_out = ("notebooks/assignments/", ".ipynb_checkpoints")
+    named = {n for n in names if not any(part in n for part in kept_out)}
+    assert named - set(contents) == set()
+    assert len(contents) == len(set(contents))
+
+
 def test_the_first_page_leads_to_the_book(site, contents):
     redirect = checks.read_page(html_of(site, "index.html")).refresh
     assert redirect == f"{contents[0]}.html"
