@@ -10,7 +10,8 @@ MAKEFLAGS += --no-print-directory
         bundle colab-check gates clean
 
 help:            ## list the targets
-	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1|/' | column -t -s '|'
+	@awk '/^[a-z-]+:.*## / {name = text = $$0; sub(/:.*/, "", name); \
+	  sub(/.*## /, "", text); printf "  make %-12s %s\n", name, text}' $(MAKEFILE_LIST)
 
 setup:           ## make the environment, or repair it
 	@$(PYTHON) tools/setup_env.py $(VENV)

@@ -76,9 +76,10 @@ def fill_table(
         measured = _texts(results)
         rows.append(key | measured | {"seconds": f"{seconds:.2f}"} | origin)
         write_table(path, rows)
-        write_sums(data, [path.relative_to(data).as_posix()])
+        _note_down(path, data)
         told = ", ".join(f"{name} {text}" for name, text in (key | measured).items())
         print(f"{number} of {len(cases)}: {told}, {seconds:.1f} s", flush=True)
+    _note_down(path, data)  # again, if an earlier run was stopped between table and sum
     return path
 
 
@@ -107,6 +108,11 @@ def seeds_from_command_line(description: str | None) -> list[int]:
     parser = argparse.ArgumentParser(description=(description or "").split("\n")[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     return parser.parse_args().seeds
+
+
+def _note_down(path: Path, data: Path) -> None:
+    """Write the sum of a table into SHA256SUMS."""
+    write_sums(data, [path.relative_to(data).as_posix()])
 
 
 def _origin(script: Path) -> Row:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from effdl.blocks import plain_net
-from effdl.data.files import data_folder, read_sums
+from effdl.data.files import SUMS, data_folder, read_sums
 from effdl.measure.macs import count_macs
 from effdl.reach import code_hash
 
@@ -111,6 +111,23 @@ def test_a_second_run_measures_nothing(results, script):
         raise AssertionError((x, seed))
 
     assert filled(results, script, measure=never) == before
+
+
+def test_a_sum_that_an_interrupted_run_did_not_note_is_noted_by_the_next(
+    results, script, monkeypatch
+):
+    """Stopped between the table and its sum, with no row left to measure."""
+    data = script.parents[1] / "data"
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(results, "write_sums", stop)
+        filled(results, script, cases=CASES[:1])
+    assert not (data / SUMS).exists()
+    filled(results, script, cases=CASES[:1])
+    assert list(read_sums(data)) == ["results/square.csv"]
 
 
 def test_more_seeds_are_added_to_those_that_are_there(results, script):

@@ -12,7 +12,6 @@ import torch
 from IPython.core.formatters import PlainTextFormatter
 from nbclient import NotebookClient
 
-from effdl import notebook
 from effdl.notebook import reveal, setup, unmet, usage
 from effdl.plot import COLOURS
 
@@ -108,12 +107,11 @@ def test_extras_and_other_systems_are_not_required():
     assert unmet(['nothing; extra == "test"', 'nothing; python_version < "3"']) == []
 
 
-def test_a_prerelease_meets_a_range():
+def test_a_prerelease_meets_a_range(monkeypatch):
     """Colab's torch is at times a release candidate."""
-    assert notebook.Requirement("torch>=2.6").specifier.contains(
-        "2.12.0rc1", prereleases=True
-    )
-    assert unmet(["torch>=2.6a0"]) == []
+    monkeypatch.setattr(metadata, "version", lambda name: "2.12.0rc1")
+    assert unmet(["torch>=2.6"]) == []
+    assert len(unmet(["torch>=2.12"])) == 1
 
 
 def test_usage_counts_this_process():
@@ -140,7 +138,10 @@ def test_peak_memory_rises_with_an_allocation_and_stays():
 
 
 def test_device_names_cores_of_this_process():
-    assert usage().device.endswith(f", {len(psutil.Process().cpu_affinity())} cores")
+    process = psutil.Process()
+    has_affinity = hasattr(process, "cpu_affinity")  # not on macOS
+    cores = len(process.cpu_affinity()) if has_affinity else psutil.cpu_count()
+    assert usage().device.endswith(f", {cores} cores")
 
 
 def test_a_kernel_stores_the_picture_with_its_alt_text():

@@ -193,6 +193,22 @@ def test_running_stores_outputs_record_and_alt_text(good, tmp_path):
     assert again.cells == nbformat.reads(first, as_version=4).cells
 
 
+def test_code_that_changes_during_the_run_makes_the_notebook_stale(
+    good, tmp_path, monkeypatch
+):
+    path = tmp_path / "run.ipynb"
+    nbformat.write(good, path)
+    used = {"cpu_seconds": 1, "peak_memory_mb": 1, "device": "", "python": ""}
+    used["torch"] = ""
+    code = ["before"]
+    monkeypatch.setattr(checks, "code_hash", lambda source: code[0])
+    monkeypatch.setattr(
+        run_notebooks, "execute", lambda *_: code.__setitem__(0, "after") or used
+    )
+    run_notebooks.run_one(path)
+    assert run_notebooks.is_stale(path)
+
+
 def test_a_failing_notebook_is_left_as_it_was(good, tmp_path):
     good.cells[4].source = "1 / 0"
     path = tmp_path / "fails.ipynb"

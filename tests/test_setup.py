@@ -57,6 +57,32 @@ def test_the_program_ends_with_the_sentence_and_status_1(tmp_path, monkeypatch, 
     assert capsys.readouterr().err.strip().startswith("set-up: the disk of")
 
 
+def test_a_folder_that_is_no_environment_is_never_emptied(tmp_path):
+    """VENV=~ must not cost anybody the home folder."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "letters.txt").write_text("dear")
+    with pytest.raises(setup_env.SetupError, match="is no Python environment"):
+        setup_env.set_up(tmp_path)
+    assert (tmp_path / "letters.txt").read_text() == "dear"
+
+
+@pytest.mark.parametrize("found", [[], ["bin", "lib"], ["pyvenv.cfg", "share"]])
+def test_what_an_interrupted_venv_leaves_may_be_cleared(tmp_path, found):
+    for name in found:
+        (tmp_path / name).mkdir()
+    setup_env.check_may_be_cleared(tmp_path)
+    setup_env.check_may_be_cleared(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(("made", "lines"), [("3.9", 1), (None, 0)])
+def test_an_environment_of_another_python_is_mentioned(tmp_path, capsys, made, lines):
+    version = made or "{}.{}".format(*sys.version_info)
+    (tmp_path / "lib" / f"python{version}").mkdir(parents=True)
+    setup_env.mention_another_python(tmp_path)
+    said = capsys.readouterr().out
+    assert said.count("keeps its python3.9") == said.count("\n") == lines
+
+
 @pytest.mark.parametrize("fault", ["record", "file", "truncated"])
 def test_a_half_written_package_is_found(tmp_path, fault):
     """What an interrupted pip leaves: no RECORD, a missing file, a short file."""

@@ -9,6 +9,7 @@ import pytest
 import address
 import build_book
 import common
+import gates
 import mutants
 import test_all
 
@@ -79,6 +80,27 @@ def test_the_address_is_rewritten_everywhere(project, monkeypatch):
     assert all("https://github.com/me/book" in t and "OWNER" not in t for t in texts)
 
 
+def test_an_interrupted_change_of_address_is_finished_by_the_same_command(
+    project, monkeypatch
+):
+    """Each run writes one file and stops: _config.yml still tells the old address."""
+    monkeypatch.setattr(sys, "argv", ["address.py", "https://github.com/me/book"])
+    for _ in address.FILES:
+        written = []
+
+        def write(path, text, written=written):
+            if written:
+                raise KeyboardInterrupt
+            written.append(path.write_text(text))
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(address, "write_atomically", write)
+            address.main()
+        assert "OWNER" in (project / "_config.yml").read_text()
+    assert address.main() == 0
+    assert not any("OWNER" in path.read_text() for path in project.iterdir())
+
+
 @pytest.mark.parametrize(
     "url", ["", "me/book", "https://github.com/me", "https://a b/c/d"]
 )
@@ -94,6 +116,26 @@ def test_one_address_stands_in_all_files_that_carry_it():
         assert wanted in (common.ROOT / name).read_text(), name
     for notebook in common.book_notebooks():
         assert f"git+{wanted}" in notebook.read_text(), notebook
+
+
+@pytest.mark.parametrize("above", ["assignments", "dist"])
+def test_where_the_checkout_lies_hides_nothing(tmp_path, monkeypatch, above):
+    root = tmp_path / above
+    notebook = root / "notebooks" / "a.ipynb"
+    notebook.parent.mkdir(parents=True)
+    notebook.touch()
+    (root / "notebooks" / "assignments").mkdir()
+    (root / "notebooks" / "assignments" / "b.ipynb").touch()
+    monkeypatch.setattr(common, "ROOT", root)
+    monkeypatch.setattr(common, "NOTEBOOKS", root / "notebooks")
+    assert common.book_notebooks() == [notebook]
+    assert notebook in common.tracked_files()
+
+
+def test_a_gate_that_does_not_exist_is_not_passed(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["gates.py", "lynt"])
+    assert gates.main() == 1
+    assert "no gate is called lynt" in capsys.readouterr().out
 
 
 def test_writing_is_all_or_nothing(tmp_path, monkeypatch):
@@ -134,6 +176,25 @@ def test_an_interrupted_build_starts_from_nothing(book):
     assert build_book.build() == 0
     assert not half.exists()
     assert not build_book.UNFINISHED.exists()
+
+
+def test_the_mark_outlives_the_clearing(book, monkeypatch):
+    """Interrupted while it clears, the next build must clear again."""
+    half = build_book.BUILD / "html" / "half.html"
+    half.parent.mkdir(parents=True)
+    build_book.UNFINISHED.touch()
+    build_book.clear()
+    assert list(build_book.BUILD.iterdir()) == [build_book.UNFINISHED]
+
+
+def test_a_disk_that_fills_up_during_the_build_is_one_sentence(
+    tmp_path, monkeypatch, capsys
+):
+    code = "raise OSError(28, 'No space left on device')"
+    run = build_book.run
+    monkeypatch.setattr(build_book, "build", lambda: run([sys.executable, "-c", code]))
+    assert build_book.main() == 1
+    assert capsys.readouterr().out.splitlines()[-1].startswith("book: the disk is full")
 
 
 def test_a_failed_build_leaves_the_mark(book, monkeypatch):

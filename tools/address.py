@@ -3,6 +3,8 @@
     make address URL=https://github.com/someone/book
 
 It stands once, in _config.yml; the install cells, README and CITATION.cff copy it.
+_config.yml is written last: it says what the old address is, so that an interrupted run
+is finished by the same command.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import sys
 
 from common import ROOT, book_notebooks, repository_address, write_atomically
 
-FILES = ("_config.yml", "README.md", "CITATION.cff")
+FILES = ("README.md", "CITATION.cff", "_config.yml")  # in this order
 
 
 def main() -> int:
@@ -28,7 +30,7 @@ def main() -> int:
         return 1
     old = repository_address()
     changed = 0
-    for path in [*(ROOT / name for name in FILES), *book_notebooks()]:
+    for path in [*book_notebooks(), *(ROOT / name for name in FILES)]:
         text = path.read_text(encoding="utf8")
         if old in text:
             write_atomically(path, text.replace(old, new))

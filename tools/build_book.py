@@ -1,12 +1,14 @@
 """Build the HTML book from the executed notebooks; every warning is an error.
 
-A build that was interrupted leaves a mark, and the next one starts from nothing. What
-Sphinx does not watch (the theme's files, the local extensions, the library behind the
-API pages, the data behind the tables) is watched here: a change rebuilds all pages.
+A build that was interrupted or failed leaves a mark, and the next one starts from
+nothing. What Sphinx does not watch (the theme's files, the local extensions, the
+library behind the API pages, the data behind the tables) is watched here: a change
+rebuilds all pages.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
 import shutil
@@ -33,7 +35,7 @@ def main() -> int:
     try:
         status = build()
     except OSError as error:
-        if error.errno != 28:
+        if error.errno != errno.ENOSPC:
             raise
         free = shutil.disk_usage(ROOT).free / 1e6
         print(f"book: the disk is full ({free:.0f} MB free); make room and run again")
@@ -50,8 +52,8 @@ def main() -> int:
 def build() -> int:
     """Run Jupyter Book, from nothing where the last build did not end."""
     if UNFINISHED.exists():
-        print("book: the last build was interrupted, starting from nothing")
-        shutil.rmtree(BUILD)
+        print("book: the last build did not end well, starting from nothing")
+        clear()
     BUILD.mkdir(exist_ok=True)
     UNFINISHED.touch()
     now = watched()
@@ -66,9 +68,19 @@ def build() -> int:
     return status
 
 
+def clear() -> None:
+    """Remove what was built but the mark, which stays until a build has ended."""
+    for path in BUILD.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path != UNFINISHED:
+            path.unlink()
+
+
 def run(command: list[str]) -> int:
     """Run the builder; show warnings at once and progress on one line a step."""
-    process = subprocess.Popen(
+    shown, tail = "", []
+    with subprocess.Popen(
         command,
         cwd=ROOT,
         stdout=subprocess.PIPE,
@@ -76,19 +88,20 @@ def run(command: list[str]) -> int:
         text=True,
         encoding="utf8",
         errors="replace",
-    )
-    shown, tail = "", []
-    for raw in process.stdout or ():
-        line = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", raw).rstrip().split("\r")[-1]
-        tail = [*tail[-30:], line]
-        step = STEP.match(line)
-        if step and (step[1] != shown or step[2] == "100"):
-            shown = step[1]
-            print(f"book: {shown} {step[2]} %", flush=True)
-        elif re.search(r"WARNING|ERROR|CRITICAL|Traceback|Error:", line):
-            print(f"  {line}", flush=True)
-    if process.wait():
+    ) as process:
+        for raw in process.stdout or ():
+            line = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", raw).rstrip().split("\r")[-1]
+            tail = [*tail[-30:], line]
+            step = STEP.match(line)
+            if step and (step[1] != shown or step[2] == "100"):
+                shown = step[1]
+                print(f"book: {shown} {step[2]} %", flush=True)
+            elif re.search(r"WARNING|ERROR|CRITICAL|Traceback|Error:", line):
+                print(f"  {line}", flush=True)
+    if process.returncode:
         print("\n".join(f"  {line}" for line in tail))
+        if any("No space left on device" in line for line in tail):
+            raise OSError(errno.ENOSPC, "the builder found the disk full")
     return process.returncode
 
 

@@ -11,6 +11,7 @@ from common import ROOT, SITE, book_notebooks
 
 DIST = ROOT / "dist"
 NAME = "efficient-deep-learning"
+TEXTS = ("requirements.txt", "LICENSE", "LICENSE-TEXT.md", "THIRD-PARTY.md")
 README = """\
 Efficient deep learning, executable: everything for a class without internet
 
@@ -36,7 +37,7 @@ def main() -> int:
     with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as bundle:
         bundle.writestr(f"{NAME}/README.txt", README)
         add(bundle, wheel, f"wheels/{wheel.name}")
-        for name in ("requirements.txt", "LICENSE", "LICENSE-TEXT.md"):
+        for name in TEXTS:
             add(bundle, ROOT / name, name)
         for notebook in book_notebooks():
             add(bundle, notebook, str(notebook.relative_to(ROOT)))

@@ -25,8 +25,8 @@ if importlib.util.find_spec("effdl") is None:
 def book_notebooks() -> list[Path]:
     """Return the notebooks of the book, without the sources of assignments."""
     found = NOTEBOOKS.rglob("*.ipynb")
-    hidden = ("assignments", ".ipynb_checkpoints")
-    return sorted(p for p in found if not set(p.parts) & set(hidden))
+    hidden = {"assignments", ".ipynb_checkpoints"}
+    return sorted(p for p in found if not hidden & set(p.relative_to(ROOT).parts))
 
 
 def repository_address() -> str:
@@ -52,7 +52,7 @@ def tracked_files() -> list[Path]:
     if listed.returncode:
         hidden = {".git", ".venv", "_build", "dist", "__pycache__"}
         every = (p for p in ROOT.rglob("*") if p.is_file())
-        return sorted(p for p in every if not hidden & set(p.parts))
+        return sorted(p for p in every if not hidden & set(p.relative_to(ROOT).parts))
     return sorted(
         ROOT / n for n in listed.stdout.split("\0") if n and (ROOT / n).is_file()
     )

@@ -126,6 +126,10 @@ GATES = (
 def main() -> int:
     """Try every gate, or those named on the command line."""
     wanted = sys.argv[1:]
+    unknown = set(wanted) - {gate.name for gate in GATES}
+    if unknown:
+        print(f"gates: no gate is called {', '.join(sorted(unknown))}")
+        return 1
     gates = [gate for gate in GATES if not wanted or gate.name in wanted]
     missed = 0
     for gate in gates:

@@ -78,7 +78,7 @@ def run_many(paths: list[Path], *, workers: int) -> int:
     with ProcessPoolExecutor(workers) as pool:
         jobs: dict[Future[str], Path] = {pool.submit(run_one, p): p for p in paths}
         for job in as_completed(jobs):
-            name = jobs[job].relative_to(ROOT)
+            name = os.path.relpath(jobs[job], ROOT)
             error = job.exception()
             failed += error is not None
             text = f"FAILED {name}\n{error}" if error else f"{name}: {job.result()}"
@@ -91,13 +91,14 @@ def run_one(path: Path) -> str:
     notebook = nbformat.read(path, as_version=4)
     for cell in code_cells(notebook):
         cell.outputs, cell.execution_count = [], None
+    digest = input_hash(notebook)  # now: what is edited while it runs makes it stale
     started = time.time()
     try:
         used = execute(notebook, path.parent)
     except CellExecutionError as error:
         raise RuntimeError(str(error)) from None  # the original cannot be pickled
     record = {
-        "hash": input_hash(notebook),
+        "hash": digest,
         "seconds": round(time.time() - started, 1),
         "cpu_seconds": round(used["cpu_seconds"], 1),
         "peak_memory_mb": round(used["peak_memory_mb"]),

@@ -4,7 +4,7 @@
 
 Safe to interrupt: what a broken run left half-written is found and installed again.
 Does nothing when the environment already matches requirements.txt. This file must
-parse on any Python 3, so that an old one gets a sentence instead of a SyntaxError.
+parse on Python 3.6 and later, so that an old one gets a sentence, no SyntaxError.
 """
 
 import fcntl
@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 OLDEST, NEWEST = (3, 11), (3, 13)
 NEEDED_GB = 8.0
 STAMP = "effdl-stamp"
+OWN = {"bin", "include", "lib", "lib64", ".gitignore", STAMP}  # what venv makes first
+PIP_WORKS = "import pip._internal.cli.main, pip._internal.commands.install"
 
 # Run inside the environment: prints "name==version" of every distribution whose
 # files are not all there, as an interrupted pip leaves them.
@@ -76,6 +78,7 @@ def check_python(version: tuple) -> None:
 
 def set_up(venv: Path) -> None:
     """Bring ``venv`` to what requirements.txt says."""
+    mention_another_python(venv)
     stamp = venv / STAMP
     wanted = fingerprint()
     if stamp.is_file() and stamp.read_text() == wanted and imports(venv):
@@ -83,7 +86,8 @@ def set_up(venv: Path) -> None:
     started = time.time()
     stamp.unlink(missing_ok=True)
     check_disk(venv)
-    if not (python_of(venv).exists() and runs(venv, "import pip")):
+    if not (python_of(venv).exists() and runs(venv, PIP_WORKS)):
+        check_may_be_cleared(venv)
         print(f"set-up: making {venv} with Python {sys.version.split()[0]}")
         clear = ["--clear"] if venv.exists() else []
         run([sys.executable, "-m", "venv", *clear, str(venv)], venv)
@@ -111,8 +115,8 @@ def lock_for(venv: Path) -> Path:
 
 
 def fingerprint() -> str:
-    """Return a digest of everything the environment is made from."""
-    digest = hashlib.sha256(sys.version.encode())
+    """Return a digest of everything that is installed."""
+    digest = hashlib.sha256()
     for name in ("requirements.txt", "pyproject.toml"):
         digest.update((ROOT / name).read_bytes())
     digest.update(str(ROOT).encode())
@@ -138,7 +142,7 @@ def imports(venv: Path) -> bool:
 
 
 def broken_in(venv: Path) -> list:
-    """Return the pinned distributions that an interrupted run left incomplete."""
+    """Return the distributions that an interrupted run left incomplete."""
     command = [str(python_of(venv)), "-c", BROKEN]
     found = subprocess.run(command, check=True, capture_output=True, text=True)
     return found.stdout.split()
@@ -152,15 +156,15 @@ def pip(venv: Path, *arguments: str) -> None:
 def run(command: list, venv: Path) -> None:
     """Run a command, show what it prints, and explain the failures we know."""
     env = dict(os.environ, PIP_DISABLE_PIP_VERSION_CHECK="1", PYTHONUNBUFFERED="1")
-    process = subprocess.Popen(
-        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
     tail = []
-    for line in process.stdout:
-        if not line.startswith(("Requirement already", "Looking in")):
-            print("  " + shorten(line.rstrip()), flush=True)
-        tail = [*tail[-40:], line]
-    if process.wait() != 0:
+    with subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        for line in process.stdout:
+            if not line.startswith(("Requirement already", "Looking in")):
+                print("  " + shorten(line.rstrip()), flush=True)
+            tail = [*tail[-40:], line]
+    if process.returncode != 0:
         raise SetupError(explain("".join(tail), venv))
 
 
@@ -190,6 +194,26 @@ def explain(output: str, venv: Path) -> str:
             "environment that has the packages: make VENV=path ..."
         )
     return "installing failed, see the lines above; the same command goes on from here"
+
+
+def mention_another_python(venv: Path) -> None:
+    """Say that an environment keeps the Python that it was made with."""
+    made = [path.name for path in (venv / "lib").glob("python3.*")]
+    asked = "python{}.{}".format(*sys.version_info)
+    if made and asked not in made:
+        print(f"set-up: {venv} keeps its {made[0]}; for {asked}, take another VENV")
+
+
+def check_may_be_cleared(venv: Path) -> None:
+    """Refuse to empty a folder that is no environment: it may hold anything."""
+    if not venv.exists():
+        return
+    found = {path.name for path in venv.iterdir()} if venv.is_dir() else {venv.name}
+    if "pyvenv.cfg" not in found and not found <= OWN:
+        raise SetupError(
+            f"{venv} is there and is no Python environment; "
+            "name another place: make VENV=path ..."
+        )
 
 
 def check_disk(venv: Path) -> None:

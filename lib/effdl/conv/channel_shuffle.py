@@ -41,7 +41,7 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
         groups: Groups g of the convolution before, a divisor of c.
 
     Returns:
-        (N, c, H, W), a copy.
+        (N, c, H, W), a copy; with 1 or c groups, where nothing moves, ``x``'s memory.
 
     Example:
         >>> x = torch.arange(6.0).reshape(1, 6, 1, 1)
