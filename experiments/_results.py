@@ -79,7 +79,8 @@ def fill_table(
         _note_down(path, data)
         told = ", ".join(f"{name} {text}" for name, text in (key | measured).items())
         print(f"{number} of {len(cases)}: {told}, {seconds:.1f} s", flush=True)
-    _note_down(path, data)  # again, if an earlier run was stopped between table and sum
+    if path.is_file():  # an earlier run may have been stopped between table and sum
+        _note_down(path, data)
     return path
 
 

@@ -1,7 +1,6 @@
 """The prose: no number that nothing keeps true, no trace of the author's machine."""
 
 import re
-import subprocess
 from pathlib import Path
 
 import nbformat
@@ -9,6 +8,8 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 from mdit_py_plugins.colon_fence import colon_fence_plugin
+
+from common import tracked_files
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(ROOT.glob("book/**/*.md"))
@@ -87,8 +88,6 @@ def trace_patterns():
 
 
 TRACE = trace_patterns()
-BUILT = {"_build", "dist", ".git", ".venv", "__pycache__", ".ipynb_checkpoints"}
-BUILT |= {".pytest_cache", ".mypy_cache", ".ruff_cache"}
 
 
 def traces(text):
@@ -98,13 +97,7 @@ def traces(text):
 
 def published_files():
     """Return the files that git tracks or would track, and that people write."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if (ROOT / ".git").exists() and done.returncode == 0:
-        paths = [ROOT / line for line in done.stdout.splitlines()]
-    else:  # an unpacked archive: everything but what is built
-        paths = [path for path in ROOT.rglob("*") if not BUILT & set(path.parts)]
-    return [path for path in paths if path.is_file() and "_extra" not in path.parts]
+    return [path for path in tracked_files() if "_extra" not in path.parts]
 
 
 def markdown_of(path):

@@ -51,6 +51,7 @@ def tracked_files() -> list[Path]:
     listed = subprocess.run(command, capture_output=True, text=True, check=False)
     if listed.returncode:
         hidden = {".git", ".venv", "_build", "dist", "__pycache__"}
+        hidden |= {".ipynb_checkpoints", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
         every = (p for p in ROOT.rglob("*") if p.is_file())
         return sorted(p for p in every if not hidden & set(p.relative_to(ROOT).parts))
     return sorted(
