@@ -44,11 +44,11 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "ConvNeXt-Atto": partial(timm.create_model, "convnext_atto"),
 }
 LABELS = {  # those that the text speaks of, or that help to find the way
-    "AlexNet": ("right", (-5, 6)),
-    "SqueezeNet 1.0": ("right", (-6, 3)),
+    "AlexNet": ("left", (5, -13)),
+    "SqueezeNet 1.0": ("right", (-6, 4)),
     "ResNet-50": ("right", (-6, 2)),
     "VGG-16": ("right", (-6, 2)),
-    "MobileNetV2": ("center", (6, -17)),
+    "ShuffleNetV2": ("center", (4, -17)),
     "GhostNet": ("center", (0, 8)),
     "DenseNet-121": ("right", (-6, 2)),
 }  # horizontal alignment, offset in points

@@ -2,9 +2,9 @@
 
     make colab-check COLAB_PYTHON=python3.13
 
-Makes a fresh environment, puts the packages there that Colab ships (newest that the
-index offers), builds the wheel, and runs each notebook from an empty folder with
-EFFDL_ADDRESS naming the wheel. The install cell must move nothing that was there.
+Makes a fresh environment, puts the packages there that Colab ships, builds the wheel,
+and runs each notebook from an empty folder with EFFDL_ADDRESS naming the wheel. The
+install cell must move nothing that was there.
 """
 
 from __future__ import annotations
@@ -20,8 +20,23 @@ from pathlib import Path
 from bundle import build_wheel
 from common import book_notebooks
 
-SHIPPED = ("torch", "torchvision", "timm", "numpy", "pandas", "matplotlib",
-           "scikit-learn", "scipy", "psutil", "ipykernel", "nbclient")  # fmt: skip
+# What Colab shipped in August 2026; its list: github.com/googlecolab/backend-info.
+SHIPPED = (
+    "torch==2.11.0",
+    "torchvision==0.26.0",
+    "timm==1.0.28",
+    "numpy==2.1.3",
+    "pandas==2.2.3",
+    "matplotlib==3.10.0",
+    "scikit-learn==1.6.1",
+    "scipy==1.16.3",
+    "pillow==11.3.0",
+    "psutil",
+    "ipython==7.34.0",
+    "ipykernel==6.17.1",
+    "ipywidgets==7.7.1",
+    "nbclient",
+)
 EXECUTE = """
 import sys, nbformat, nbclient
 notebook = nbformat.read(sys.argv[1], 4)
