@@ -30,7 +30,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from effdl.data.files import PARTIAL, write_sums
+from effdl.data.files import write_sums, write_text_whole
+from effdl.notebook import usage
 from effdl.reach import code_hash
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -93,15 +94,13 @@ def read_table(path: Path) -> list[Row]:
 
 
 def write_table(path: Path, rows: Sequence[Row]) -> None:
-    """Write rows under a temporary name, then rename: all of the table or nothing."""
+    """Write all of the rows or nothing."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + PARTIAL)
-    partial.write_text(text.getvalue(), encoding="utf-8", newline="\n")
-    partial.replace(path)
+    write_text_whole(path, text.getvalue())
 
 
 def seeds_from_command_line(description: str | None) -> list[int]:
@@ -122,20 +121,9 @@ def _origin(script: Path) -> Row:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
-        "processor": _processor(),
+        "processor": usage().device,
         "code_hash": code_hash(script.read_text(encoding="utf-8")),
     }
-
-
-def _processor() -> str:
-    """Return the processor's name, as far as the system tells it."""
-    described = Path("/proc/cpuinfo")
-    if described.is_file():
-        for line in described.read_text(encoding="utf-8").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()
 
 
 def _rows_to_keep(rows: list[Row], cases: Sequence[Case], code: str) -> list[Row]:

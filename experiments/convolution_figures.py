@@ -25,7 +25,7 @@ from effdl.conv.ghost import ghost_saving
 from effdl.conv.group import GroupConv2d
 from effdl.conv.partial import PartialConv2d
 from effdl.conv.pointwise import PointwiseConv2d
-from effdl.plot import COLOURS, use_style
+from effdl.plot import COLOURS, rounded, use_style
 
 PAGE = Path(__file__).resolve().parents[1] / "book" / "02-manual-networks"
 CHANNELS, SIDE = 8, 7
@@ -110,11 +110,6 @@ def save(fig: Figure, name: str) -> None:
     (PAGE / name).write_text(svg, encoding="utf-8")
     plt.close(fig)
     print(f"wrote {name}")
-
-
-def rounded(path: str) -> str:
-    """Return an SVG path with hundredths of a point."""
-    return re.sub(r"-?\d+\.\d{3,}", lambda x: f"{float(x[0]):.2f}", path)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,10 @@ import torch
 from effdl.checks import (
     check_divides,
     check_images,
+    check_kernel,
     check_odd,
     check_positive,
+    check_seed,
     check_share,
 )
 
@@ -136,6 +138,51 @@ def test_images_have_the_channels_of_the_layer(shape, message):
 
 def test_the_permutation_in_the_message_is_the_cure():
     check_images(torch.zeros(2, 8, 9, 3).permute(0, 3, 1, 2), 3)
+
+
+@pytest.mark.parametrize("seed", [0, 7, np.int64(3)])
+def test_a_good_seed_passes(seed):
+    check_seed(seed)
+
+
+@pytest.mark.parametrize(
+    ("seed", "message"),
+    [
+        (1.5, "seed must be a whole number, got 1.5; use int()"),
+        (None, "seed must be a whole number, got None; use int()"),
+        (-1, "seed must be 0 or larger, got -1"),
+    ],
+)
+def test_bad_seeds_are_named(seed, message):
+    assert error_of(check_seed, seed) == message
+
+
+@pytest.mark.parametrize("channels", [None, 3])
+def test_a_kernel_passes(channels):
+    check_kernel(torch.zeros(1, 3, 5, 5), channels)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((8, 4), "weight must be (n, c, k, k), got shape (8, 4); "
+                 "use a Conv2d's weight"),
+        ((), "weight must be (n, c, k, k), got shape (); use a Conv2d's weight"),
+        ((8, 4, 3, 1), "weight must be (n, c, k, k), got shape (8, 4, 3, 1); "
+                       "pad the shorter side with zeros"),
+        ((0, 4, 3, 3), "weight is empty, shape (0, 4, 3, 3); "
+                       "n, c and k are at least 1"),
+        ((8, 0, 3, 3), "weight is empty, shape (8, 0, 3, 3); "
+                       "n, c and k are at least 1"),
+        ((8, 4, 0, 0), "weight is empty, shape (8, 4, 0, 0); "
+                       "n, c and k are at least 1"),
+        ((8, 4, 2, 2), "kernel_size must be odd, got 2; use 1 or 3"),
+        ((8, 4, 3, 3), "weight must have 1 channels in dimension 1, got 4; "
+                       "make it (8, 1, 3, 3)"),
+    ],
+)  # fmt: skip
+def test_bad_kernels_are_named(shape, message):
+    assert error_of(check_kernel, torch.zeros(shape), 1) == message
 
 
 def error_of(check, *values, **named) -> str:

@@ -158,7 +158,7 @@ def test_coordinates_are_short_and_close(shown):
     paths = " ".join(re.findall(r' d="([^"]*)"', svg))
     assert not re.search(r"\.\d{3}", paths)
     assert len(svg) < 30_000
-    assert plot._rounded("M 12.345678 -0.004999\nL 3 4.5 ") == "M 12.35 -0.00\nL 3 4.5 "
+    assert plot.rounded("M 12.345678 -0.004999\nL 3 4.5 ") == "M 12.35 -0.00\nL 3 4.5 "
 
 
 def test_the_figure_is_closed(shown):

@@ -6,7 +6,7 @@ import csv
 import pytest
 
 from effdl import survey
-from effdl.survey import load_errata, load_index, load_numbers, load_sections
+from effdl.survey import load_errata, load_index, load_sections
 
 TARGETS = ("implement", "demonstrate", "measure", "tabulate", "explain")
 VERDICTS = {"", "agrees", "convention", "wrong", "depends"}
@@ -87,30 +87,3 @@ def test_verdicts_come_from_one_list():
     for entry in load_index():
         assert entry.verdict in VERDICTS
         assert bool(entry.verdict) or not entry.our_value
-
-
-def test_numbers_are_found_by_their_key():
-    for key, number in load_numbers().items():
-        assert key == number.key
-        assert number.text
-
-
-def test_a_number_by_hand():
-    """ResNet-50: 25,557,032 weights of 4 bytes are 102.2 million bytes."""
-    numbers = load_numbers()
-    assert numbers["resnet50_parameters"].value == 25_557_032
-    assert numbers["resnet50_mb"].value == pytest.approx(102.228128, rel=1e-5)
-    assert numbers["resnet50_mb"].text == "102.2 MB"
-
-
-def test_a_key_in_two_files_is_refused(tmp_path, monkeypatch):
-    (tmp_path / "results").mkdir()
-    for name in ("a_numbers", "b_numbers"):
-        file = tmp_path / "results" / f"{name}.csv"
-        file.write_text("key,value,text\nmacs,1,one\n", encoding="utf-8")
-    monkeypatch.setattr(survey, "data_folder", lambda: tmp_path)
-    monkeypatch.setattr(survey, "data_path", tmp_path.__truediv__)
-    with pytest.raises(ValueError, match=r"b_numbers\.csv: key 'macs' is there twice"):
-        load_numbers()
-    file.unlink()
-    assert load_numbers()["macs"].text == "one"

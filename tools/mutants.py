@@ -13,6 +13,7 @@ import csv
 import io
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import tomllib
@@ -23,6 +24,7 @@ from typing import NamedTuple
 
 from common import ROOT, one_thread, write_atomically
 
+SECONDS = 120
 MUTANTS = ROOT / "tests" / "mutants"
 TABLE = ROOT / "data" / "results" / "mutants.csv"
 PYTEST = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
@@ -100,7 +102,7 @@ def attempt(mutant: Mutant) -> str:
         if child == 0:
             run_tests(copy, mutant.tests)
         _, waited = os.waitpid(child, 0)
-    codes = {0: "survived", 1: "killed"}
+    codes = {0: "survived", 1: "killed", -signal.SIGALRM: "killed"}
     return codes.get(os.waitstatus_to_exitcode(waited), "broken")
 
 
@@ -115,6 +117,7 @@ def run_tests(lib: Path, tests: tuple[str, ...]) -> None:
         os.dup2(quiet, 2)
         os.chdir(ROOT)
         sys.path.insert(0, str(lib))
+        signal.alarm(SECONDS)  # a mutant may loop for ever
         status = int(pytest.main([*PYTEST, *tests]))
         import effdl
 

@@ -16,6 +16,7 @@ is for axes, text and reference lines.
     show(fig, alt=f"Accuracy rises from {low:.0%} to {high:.0%} as width doubles.")
 """
 
+import html
 import io
 import re
 from typing import Any, NamedTuple
@@ -118,6 +119,19 @@ def show(fig: Figure, *, alt: str) -> None:
     display(picture)  # type: ignore[no-untyped-call]
 
 
+def rounded(path: str) -> str:
+    """Return an SVG path with hundredths of a point: finer than any screen.
+
+    Args:
+        path: The value of its attribute ``d``.
+
+    Example:
+        >>> rounded("M 12.345678 -0.5 L 3 4")
+        'M 12.35 -0.5 L 3 4'
+    """
+    return re.sub(r"-?\d+\.\d{3,}", lambda x: f"{float(x[0]):.2f}", path)
+
+
 class _Picture:
     """An SVG with its description, in the form that notebooks ask for."""
 
@@ -146,16 +160,5 @@ def _svg(fig: Figure, alt: str) -> str:
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]  # without the XML header
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(?<= d=")[^"]*', lambda path: _rounded(path[0]), svg)
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{_escaped(alt)}" ', 1)
-
-
-def _rounded(path: str) -> str:
-    """Return an SVG path with hundredths of a point: finer than any screen."""
-    return re.sub(r"-?\d+\.\d{3,}", lambda x: f"{float(x[0]):.2f}", path)
-
-
-def _escaped(text: str) -> str:
-    for character, entity in {"&": "&amp;", "<": "&lt;", '"': "&quot;"}.items():
-        text = text.replace(character, entity)
-    return text
+    svg = re.sub(r'(?<= d=")[^"]*', lambda path: rounded(path[0]), svg)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(alt)}" ', 1)

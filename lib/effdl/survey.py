@@ -1,4 +1,4 @@
-"""Typed access to what the book knows about the survey: index, sections, numbers.
+"""Typed access to what the book knows about the survey: index and sections.
 
 Each function reads one CSV file whose columns are the fields of the class that it
 returns. The survey's own four tables are in `effdl.tables`.
@@ -11,7 +11,7 @@ Example:
 
 from dataclasses import dataclass
 
-from effdl.data.files import data_folder, data_path
+from effdl.data.files import data_path
 from effdl.rows import read_rows
 
 
@@ -93,21 +93,6 @@ class Section:
         return self.number.rpartition(".")[0]
 
 
-@dataclass(frozen=True)
-class Number:
-    """One computed number of the pages.
-
-    Attributes:
-        key: Its name in the pages.
-        value: The number itself, in the unit that the key names.
-        text: How the pages print it.
-    """
-
-    key: str
-    value: float
-    text: str
-
-
 def load_index() -> list[Entry]:
     """Return what the book treats, in the survey's order.
 
@@ -136,24 +121,3 @@ def load_sections() -> list[Section]:
         'Introduction'
     """
     return read_rows(data_path("survey/sections.csv"), Section)
-
-
-def load_numbers() -> dict[str, Number]:
-    """Return the numbers of the pages, by key.
-
-    They stand in the files of ``data/results`` with "numbers" in their names.
-
-    Raises:
-        ValueError: If two files have the same key.
-
-    Example:
-        >>> load_numbers()["resnet50_parameters"].value
-        25557032.0
-    """
-    numbers: dict[str, Number] = {}
-    for file in sorted((data_folder() / "results").glob("*numbers*.csv")):
-        for number in read_rows(data_path(f"results/{file.name}"), Number):
-            if number.key in numbers:
-                raise ValueError(f"{file.name}: key {number.key!r} is there twice")
-            numbers[number.key] = number
-    return numbers

@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -88,6 +89,11 @@ def test_a_single_side_means_a_square():
     assert pixels((2, 5)) == 10
 
 
+def test_sizes_of_numpy_and_torch_are_sizes():
+    assert pixels(np.int32(70_000)) == 4_900_000_000
+    assert pixels(torch.zeros(2, 5).shape) == 10
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -100,6 +106,12 @@ def test_a_single_side_means_a_square():
         ({"output_size": 0}, "height must be at least 1, got 0"),
         ({"output_size": (2, 0)}, "width must be at least 1, got 0"),
         ({"input_size": 0}, "height must be at least 1, got 0"),
+        ({"output_size": 2.5}, "height must be a whole number, got 2.5"),
+        ({"output_size": (2, 3, 4)}, r"size must be H or .*got \(2, 3, 4\)"),
+        (
+            {"output_size": (2,)},
+            r"size must be H or \(H, W\), got \(2,\); give the two",
+        ),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):

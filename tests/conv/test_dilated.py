@@ -132,6 +132,16 @@ def test_measuring_leaves_inputs_and_weights_alone():
     assert layer.weight.grad is None
 
 
+def test_measuring_leaves_batch_norm_and_modes_alone():
+    """Frozen or not; and what batch norm mixes in training is not taken for seen."""
+    model = nn.Sequential(DilatedConv2d(1, 2), nn.BatchNorm2d(2), nn.BatchNorm2d(2))
+    model[2].eval()
+    before = {name: x.clone() for name, x in model.state_dict().items()}
+    assert int(seen_pixels(model, torch.randn(2, 1, 9, 9)).sum()) == 9
+    torch.testing.assert_close(dict(model.state_dict()), before, rtol=0, atol=0)
+    assert [module.training for module in model] == [True, True, False]
+
+
 def test_pixels_of_all_images_and_channels_count():
     """The weight of channel 0 is zero, so that only channel 1 is seen."""
     layer = DilatedConv2d(2, 1, 1, dilation=1)
@@ -198,6 +208,8 @@ def test_bad_inputs_are_named(shape, message):
     [
         (lambda: dilated_conv(torch.zeros(1, 4, 5, 5), torch.zeros(8, 4, 2, 2), 2),
          "kernel_size must be odd, got 2"),
+        (lambda: dilated_conv(torch.zeros(1, 4, 5, 5), torch.zeros(8, 4, 1, 3), 2),
+         "weight must be .*pad the shorter side"),
         (lambda: dilated_conv(torch.zeros(1, 4, 5, 5), torch.zeros(8, 4, 3, 3), 0),
          "dilation must be at least 1, got 0"),
         (lambda: dilate_kernel(torch.zeros(8, 4, 3, 3), 0),

@@ -166,6 +166,8 @@ def test_bad_inputs_are_named(shape, message):
          "groups=2 must divide out_channels, got 7"),
         (lambda: group_conv(torch.zeros(1, 4, 5, 5), torch.zeros(8, 2, 2, 2), 2),
          "kernel_size must be odd, got 2"),
+        (lambda: group_conv(torch.zeros(1, 4, 5, 5), torch.zeros(8, 2), 2),
+         r"weight must be \(n, c, k, k\), got shape \(8, 2\)"),
         (lambda: group_conv(torch.zeros(1, 4, 5, 5), torch.zeros(8, 2, 3, 3), 0),
          "groups must be at least 1, got 0"),
         (lambda: block_diagonal(torch.zeros(7, 2, 3, 3), 2),

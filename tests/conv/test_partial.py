@@ -180,12 +180,20 @@ def test_parameters_and_inputs_get_gradients():
         ({"share": 0.0}, r"share must be above 0 and at most 1, got 0\.0"),
         ({"share": 4}, "share must be above 0 and at most 1, got 4"),
         ({"channels": 3}, r"share=0\.25 of channels=3 is less than one channel; use a "
-                          r"share of at least 0\.333"),
+                          r"share of at least 0\.3334"),
     ],
 )  # fmt: skip
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         PartialConv2d(**{"channels": 16} | arguments)
+
+
+@pytest.mark.parametrize("channels", [3, 9, 12, 7001])
+def test_the_share_in_the_message_is_the_cure(channels):
+    with pytest.raises(ValueError, match="is less than one channel") as caught:
+        touched_channels(channels, 1e-6)
+    advice = float(str(caught.value).rpartition(" ")[2])
+    assert touched_channels(channels, advice) == 1
 
 
 @pytest.mark.parametrize(
@@ -207,6 +215,8 @@ def test_bad_inputs_are_named(shape, message):
     [
         ((4, 5, 5), (2, 2, 3, 3), r"x must be \(N, C, H, W\)"),
         ((1, 4, 5, 5), (2, 2, 2, 2), "kernel_size must be odd, got 2"),
+        ((1, 4, 5, 5), (2, 4, 3, 3), r"weight must have 2 .*make it \(2, 2, 3, 3\)"),
+        ((1, 4, 5, 5), (), r"weight must be \(n, c, k, k\), got shape \(\)"),
         ((1, 4, 5, 5), (5, 5, 3, 3), "weight convolves 5 channels, but x has 4"),
     ],
 )

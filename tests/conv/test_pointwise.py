@@ -144,6 +144,15 @@ def test_bad_inputs_are_named(shape, message):
         pointwise(torch.zeros(shape), torch.zeros(8, 4))
 
 
+@pytest.mark.parametrize(
+    ("shape", "cure"),
+    [((8, 4, 1, 1), r"use weight\[:, :, 0, 0\]"), ((8, 4, 3, 3), "it has no k")],
+)
+def test_a_weight_that_is_no_matrix_is_named(shape, cure):
+    with pytest.raises(ValueError, match=rf"weight must be \(n, c\), got .*; {cure}"):
+        pointwise(torch.zeros(1, 4, 5, 5), torch.zeros(shape))
+
+
 @pytest.mark.parametrize("name", ["in_channels", "kernel_size"])
 def test_saving_needs_positive_numbers(name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):

@@ -183,3 +183,21 @@ def test_bad_arguments_are_named(arguments, message):
 def test_a_batch_needs_a_size():
     with pytest.raises(ValueError, match="size must be at least 1, got 0"):
         ten().batches(0)
+
+
+def test_an_empty_split_has_no_batches():
+    with pytest.raises(ValueError, match=r"the split is empty.*give it inputs"):
+        Split(torch.zeros(0, 1), torch.zeros(0)).batches(2)
+
+
+def test_inputs_and_targets_are_equally_many():
+    with pytest.raises(ValueError, match="targets must be 5, got 4; one per input"):
+        Split(torch.zeros(5, 1), torch.arange(4))
+
+
+@pytest.mark.parametrize("seed", [1.5, -1])
+def test_batches_need_a_seed_that_is_one(seed):
+    with pytest.raises(ValueError, match=f"seed must be .*got {seed}"):
+        ten().batches(2, seed=seed)
+    with pytest.raises(ValueError, match=f"seed must be .*got {seed}"):
+        moved_digits(seed=seed)

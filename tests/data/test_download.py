@@ -2,6 +2,8 @@
 
 import hashlib
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -34,6 +36,8 @@ class Handler(BaseHTTPRequestHandler):
         name = self.path.strip("/").replace("%20", " ")
         wanted = self.headers.get("Range")
         self.server.asked.append((name, wanted))
+        if name == "slow":
+            time.sleep(0.2)
         if name == "missing":
             self.send_error(404)
             return
@@ -102,6 +106,15 @@ def test_the_second_call_asks_nobody(server):
     fetch(wanted(server, "good"), online=False)
     fetch(wanted(server, "good"), online=True)
     assert server.asked == [("good", None)]
+
+
+def test_two_at_once_download_it_once(server, cache):
+    """Each opens the folder for itself, as two processes do."""
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(fetch, wanted(server, "slow"), online=True) for _ in "ab"]
+    assert [call.result().read_bytes() for call in calls] == [CONTENT, CONTENT]
+    assert server.asked == [("slow", None)]
+    assert files_in(cache) == ["data.bin"]
 
 
 def test_the_environment_allows_the_network(server, monkeypatch):

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from effdl.data import files
-from effdl.data.files import SUMS, data_folder, data_path, read_sums, write_sums
+from effdl.data.files import (
+    SUMS,
+    data_folder,
+    data_path,
+    read_sums,
+    write_sums,
+    write_text_whole,
+)
 
 
 @pytest.fixture
@@ -137,6 +144,32 @@ def test_half_written_files_are_not_listed(folder):
     assert "c.csv.part" not in read_sums(folder)
 
 
+def test_hidden_files_are_not_listed(folder):
+    before = read_sums(folder)
+    (folder / ".cache").mkdir()
+    (folder / ".cache" / "x").write_text("x")
+    (folder / "results" / ".DS_Store").write_text("x")
+    write_sums(folder)
+    assert read_sums(folder) == before
+
+
+def test_a_text_is_written_whole_or_not_at_all(folder, monkeypatch):
+    path = folder / "a.txt"
+    write_text_whole(path, "one\ntwo\n")
+    assert path.read_bytes() == b"one\ntwo\n"
+
+    def interrupted(*_arguments, **_options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            write_text_whole(path, "three")
+    assert path.read_bytes() == b"one\ntwo\n"
+    write_text_whole(path, "four")
+    assert sorted(x.name for x in folder.iterdir()) == [SUMS, "a.txt", "results"]
+
+
 def test_every_file_of_the_book_is_listed_and_is_what_is_listed():
     folder = data_folder()
     present = {
@@ -144,6 +177,7 @@ def test_every_file_of_the_book_is_listed_and_is_what_is_listed():
         for path in folder.rglob("*")
         if path.is_file() and path.name != SUMS and path.suffix != ".part"
     }
+    present = {name for name in present if "/." not in f"/{name}"}
     assert present == set(read_sums(folder)), "run: python experiments/_results.py"
     for name in present:
         data_path(name)

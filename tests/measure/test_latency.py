@@ -1,5 +1,7 @@
 """Latency with a clock of our own: no assertion depends on a real duration."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -187,7 +189,12 @@ def test_the_samples_do_not_crowd_the_printed_result():
         ({"threads": 0}, "threads must be at least 1, got 0"),
         ({"warmup": 0}, "warmup must be at least 1, got 0"),
         ({"repeats": 1}, "repeats must be at least 2 to have a spread, got 1"),
-        ({"sample_seconds": 0.0}, "sample_seconds must be positive, got 0.0"),
+        (
+            {"sample_seconds": 0.0},
+            "sample_seconds must be positive and finite, got 0.0",
+        ),
+        ({"sample_seconds": math.inf}, "positive and finite, got inf; use a few"),
+        ({"sample_seconds": math.nan}, "positive and finite, got nan"),
     ],
 )
 def test_bad_arguments_are_explained(arguments, message):

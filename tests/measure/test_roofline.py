@@ -71,6 +71,12 @@ def test_sizes_must_be_positive(argument):
         measure_roofline(**{argument: 0})
 
 
+def test_too_small_a_buffer_is_named_with_its_own_size():
+    with pytest.raises(ValueError, match="buffer_bytes must be at least 12, got 11"):
+        measure_roofline(buffer_bytes=11)
+    measure_roofline(size=8, buffer_bytes=12, repeats=2)
+
+
 def test_a_convolution_by_hand():
     """100 positions * 8*3*9 MACs; 4 * (3*100 read + 216 weights + 8*100 written)."""
     conv = nn.Conv2d(3, 8, 3, padding=1, bias=False)

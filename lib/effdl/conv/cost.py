@@ -112,12 +112,15 @@ def conv_cost(
 def pixels(size: Size) -> int:
     """Return H W of a size given as H = W or as (H, W).
 
-    Raises ``ValueError`` if a side is below 1.
+    Raises:
+        ValueError: If a side is not whole or below 1, or there are not two.
 
     Example:
         >>> pixels(7), pixels((3, 5))
         (49, 15)
     """
-    sides = (size, size) if isinstance(size, int) else size
+    sides = size if isinstance(size, (tuple, list)) else (size, size)
+    if len(sides) != 2:
+        raise ValueError(f"size must be H or (H, W), got {size!r}; give the two sides")
     check_positive(height=sides[0], width=sides[1])
-    return math.prod(sides)
+    return math.prod(map(int, sides))

@@ -27,7 +27,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from effdl.checks import check_divides, check_images, check_odd, check_positive
+from effdl.checks import (
+    check_divides,
+    check_images,
+    check_kernel,
+    check_odd,
+    check_positive,
+)
 from effdl.conv.cost import ConvCost, Size, conv_cost
 from effdl.conv.pointwise import PointwiseConv2d, pointwise_cost
 
@@ -35,7 +41,7 @@ from effdl.conv.pointwise import PointwiseConv2d, pointwise_cost
 def depthwise(x: Tensor, weight: Tensor) -> Tensor:
     """Return each channel under its own kernel, as a sum of k^2 shifted copies.
 
-    Raises ``ValueError`` if ``x`` is not a batch, c does not divide m c, or k is even.
+    Raises ``ValueError`` if ``x`` is not a batch or ``weight`` is not as below.
 
     Args:
         x: Feature maps, (N, c, H, W).
@@ -50,9 +56,9 @@ def depthwise(x: Tensor, weight: Tensor) -> Tensor:
         [10.0, 20.0]
     """
     check_images(x)
+    check_kernel(weight, channels=1)
     check_divides("x.shape[1]", x.shape[1], kernels=weight.shape[0])
     side = weight.shape[-1]
-    check_odd(kernel_size=side)
     multiplier = weight.shape[0] // x.shape[1]
     sources = x.repeat_interleave(multiplier, dim=1)  # (N, m c, H, W)
     padded = F.pad(sources, [side // 2] * 4)  # (N, m c, H + k - 1, W + k - 1)

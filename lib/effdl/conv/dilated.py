@@ -26,15 +26,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from effdl.checks import check_images, check_odd, check_positive
+from effdl.checks import check_images, check_kernel, check_odd, check_positive
 from effdl.conv.cost import ConvCost, Size, conv_cost
 from effdl.conv.pointwise import pointwise
+from effdl.measure.probe import undisturbed
 
 
 def dilated_conv(x: Tensor, weight: Tensor, dilation: int) -> Tensor:
     """Return the equation above: one pointwise convolution for each tap, shifted.
 
-    Raises ``ValueError`` if ``x`` is not a batch of c maps, d below 1, or k even.
+    Raises ``ValueError`` if ``x`` is not c maps, d below 1, or ``weight`` not as below.
 
     Args:
         x: Feature maps, (N, c, H, W).
@@ -51,10 +52,10 @@ def dilated_conv(x: Tensor, weight: Tensor, dilation: int) -> Tensor:
         >>> dilated_conv(x, row, dilation=2).flatten().tolist()
         [2.0, 4.0, 6.0, 4.0, 6.0]
     """
+    check_kernel(weight)
     check_images(x, weight.shape[1])
     check_positive(dilation=dilation)
     side = weight.shape[-1]
-    check_odd(kernel_size=side)
     padded = F.pad(x, [dilation * (side // 2)] * 4)
     count, _, height, width = x.shape
     y = x.new_zeros(count, len(weight), height, width)
@@ -163,11 +164,10 @@ def receptive_field(dilations: Sequence[int], kernel_size: int = 3) -> int:
 def seen_pixels(model: nn.Module, inputs: Tensor) -> Tensor:
     """Return which input pixels the central output pixel depends on, measured.
 
-    A pixel is seen if the output's derivative with respect to it is not 0. Dead ReLUs
-    hide pixels: use layers without.
+    A pixel is seen if the output's derivative by it is not 0. Dead ReLUs hide pixels.
 
     Args:
-        model: Maps (N, C, H, W) to (N, C', H', W').
+        model: Maps (N, C, H, W) to (N, C', H', W'). Runs in eval mode; left as it was.
         inputs: One batch, (N, C, H, W).
 
     Returns:
@@ -179,12 +179,12 @@ def seen_pixels(model: nn.Module, inputs: Tensor) -> Tensor:
         9
     """
     check_images(inputs)
-    with torch.enable_grad():
+    with undisturbed(model):
         leaf = inputs.detach().clone().requires_grad_()
         outputs = model(leaf)
         height, width = outputs.shape[2:]
         centre = outputs[:, :, height // 2, width // 2].sum()
-    (gradient,) = torch.autograd.grad(centre, leaf)
+        (gradient,) = torch.autograd.grad(centre, leaf)
     return gradient.abs().amax(dim=(0, 1)) > 0
 
 

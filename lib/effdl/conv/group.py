@@ -25,7 +25,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from effdl.checks import check_divides, check_images, check_odd, check_positive
+from effdl.checks import (
+    check_divides,
+    check_images,
+    check_kernel,
+    check_odd,
+    check_positive,
+)
 from effdl.conv.cost import ConvCost, Size, conv_cost
 
 
@@ -33,7 +39,7 @@ def group_conv(x: Tensor, weight: Tensor, groups: int) -> Tensor:
     """Return the equations above: split, convolve each, concatenate.
 
     Raises ``ValueError`` if ``x`` is not a batch of c feature maps, g does not divide
-    n, or k is even.
+    n, or ``weight`` is not as below.
 
     Args:
         x: Feature maps, (N, c, H, W).
@@ -49,9 +55,9 @@ def group_conv(x: Tensor, weight: Tensor, groups: int) -> Tensor:
         [3.0, 7.0]
     """
     check_positive(groups=groups)
+    check_kernel(weight)
     check_images(x, weight.shape[1] * groups)
     check_divides("groups", groups, out_channels=weight.shape[0])
-    check_odd(kernel_size=weight.shape[-1])
     padding = weight.shape[-1] // 2
     pairs = zip(x.chunk(groups, dim=1), weight.chunk(groups, dim=0), strict=True)
     return torch.cat([F.conv2d(x_i, w_i, padding=padding) for x_i, w_i in pairs], dim=1)

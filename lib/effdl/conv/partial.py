@@ -28,14 +28,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from effdl.checks import check_images, check_odd, check_positive, check_share
+from effdl.checks import (
+    check_images,
+    check_kernel,
+    check_odd,
+    check_positive,
+    check_share,
+)
 from effdl.conv.cost import ConvCost, Size, conv_cost
 
 
 def partial_conv(x: Tensor, weight: Tensor) -> Tensor:
     """Return the equations above: split, convolve the first part, concatenate.
 
-    Raises ``ValueError`` if ``x`` is not a batch, k is even, or c_p is above c.
+    Raises ``ValueError`` if ``x`` is not a batch or ``weight`` is not as below.
 
     Args:
         x: Feature maps, (N, c, H, W); not changed.
@@ -60,7 +66,7 @@ def partial_conv_(x: Tensor, weight: Tensor) -> Tensor:
     The result of :func:`partial_conv`, without moving the other channels. For
     inference: what needed the old ``x``, such as a gradient, finds it gone.
 
-    Raises ``ValueError`` if ``x`` is not a batch, k is even, or c_p is above c.
+    Raises ``ValueError`` if ``x`` is not a batch or ``weight`` is not as below.
 
     Args:
         x: Feature maps, (N, c, H, W); changed.
@@ -138,7 +144,7 @@ def touched_channels(channels: int, share: float) -> int:
     if touched < 1:
         raise ValueError(
             f"share={share} of channels={channels} is less than one channel; "
-            f"use a share of at least {1 / channels:.3g}"
+            f"use a share of at least {math.ceil(1e4 / channels) / 1e4:g}"
         )
     return touched
 
@@ -184,7 +190,7 @@ def _touched_channels(x: Tensor, weight: Tensor) -> int:
         ValueError: If c_p is above c.
     """
     check_images(x)
-    check_odd(kernel_size=weight.shape[-1])
+    check_kernel(weight, *weight.shape[:1])  # c_p outputs, so c_p inputs
     touched = weight.shape[0]
     if touched > x.shape[1]:
         raise ValueError(

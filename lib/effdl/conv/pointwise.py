@@ -30,8 +30,6 @@ from effdl.conv.cost import ConvCost, Size, conv_cost
 def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return the equation above, evaluated at every pixel.
 
-    Raises ``ValueError`` if ``x`` is not a batch of c feature maps.
-
     Args:
         x: Feature maps, (N, c, H, W).
         weight: The matrix W, (n, c).
@@ -40,11 +38,18 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Returns:
         (N, n, H, W).
 
+    Raises:
+        ValueError: If ``x`` is not a batch of c maps or ``weight`` no matrix.
+
     Example:
         >>> x = torch.tensor([1.0, 2.0]).reshape(1, 2, 1, 1)
         >>> pointwise(x, torch.tensor([[10.0, 1.0]])).item()
         12.0
     """
+    if weight.ndim != 2:
+        shape = tuple(weight.shape)
+        cure = "use weight[:, :, 0, 0]" if shape[2:] == (1, 1) else "it has no k"
+        raise ValueError(f"weight must be (n, c), got shape {shape}; {cure}")
     check_images(x, weight.shape[1])
     y = torch.einsum("oc,nchw->nohw", weight, x)
     return y if bias is None else y + bias[:, None, None]

@@ -4,21 +4,20 @@ Source: the 1,797 scanned digits of 8 x 8 pixels that scikit-learn brings along,
 test part of Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI
 Machine Learning Repository, 1998, https://doi.org/10.24432/C50P49, CC BY 4.0.
 
-As they are, the digits are too easy: 1,700 weights reach 98 percent, and nothing that
-makes a network smaller can show what it costs. So each *scene* draws a source digit,
+As they are, they are too easy: 1,700 weights reach 98 percent, and nothing that makes
+a network smaller can show what it costs. So each *scene* draws a source digit,
 
     turns it, scales it, shears it, moves it        by random amounts
     dims it, adds fragments of other digits         cluttered digits only
     adds noise: x = (ink + noise - 0.25) / 0.35     ink is between 0 and 1
 
-on a canvas larger than the digit. Narrow networks then lose what wide ones keep.
+on a larger canvas. Narrow networks then lose what wide ones keep.
 
-Nobody whose hand is in the training set is in the test set, as far as one can tell.
-The writers are inferred, not published: every form had to be filled with the same 130
-digits, so the labels start again wherever a new form begins. They start again 14 times
-(the documentation speaks of 13 writers), and the three parts are cut at such places:
-8 forms to train, 2 to validate, 4 to test. Scenes of one part use its own digits only,
-fragments included. Choose on validation, report on test: the test writers are harder.
+Nobody writes in two parts, as far as one can tell: every form had to be filled with
+the same 130 digits, so the labels start again wherever one begins, 14 times (the
+documentation speaks of 13 writers). There the parts are cut: 8 forms to train, 2 to
+validate, 4 to test; scenes use digits of their own part only. Choose on validation,
+report on test: it is harder.
 """
 
 from collections.abc import Iterator
@@ -31,19 +30,17 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from effdl.checks import check_positive
-from effdl.data.scenes import Motion, Scene, draw
+from effdl.checks import check_positive, check_seed
+from effdl.data.scenes import Motion, Random, Scene, draw
 
 VALIDATION_STARTS, TEST_STARTS = 1029, 1287  # indices at which a form begins
 
 INK_MEAN, INK_DEVIATION = 0.25, 0.35  # rough values; every part gets the same
 
-Random = np.random.RandomState  # a stream that NumPy has promised not to change
-
 
 @dataclass(frozen=True)
 class Split:
-    """Inputs and their classes.
+    """Inputs and their classes; ``ValueError`` if they are not equally many.
 
     Attributes:
         inputs: Images (N, channels, H, W), float32.
@@ -53,6 +50,11 @@ class Split:
     inputs: Tensor
     targets: Tensor
 
+    def __post_init__(self) -> None:
+        count, found = len(self.inputs), len(self.targets)
+        if count != found:
+            raise ValueError(f"targets must be {count}, got {found}; one per input")
+
     def __len__(self) -> int:
         return len(self.targets)
 
@@ -61,8 +63,10 @@ class Split:
 
         Args:
             size: Inputs per batch.
-            seed: Starts a new order for every pass, the same orders for the same seed.
-                Without it every pass takes the inputs in the order in which they are.
+            seed: Makes a new order for every pass; without it, the order as it is.
+
+        Raises:
+            ValueError: If the split is empty, or a number is not whole or too small.
 
         Example:
             >>> split = Split(torch.zeros(5, 1, 8, 8), torch.arange(5))
@@ -70,6 +74,10 @@ class Split:
             [[0, 1], [2, 3], [4]]
         """
         check_positive(size=size)
+        if seed is not None:
+            check_seed(seed)
+        if len(self) == 0:
+            raise ValueError("the split is empty, it has no batches; give it inputs")
         return Batches(self, size, seed)
 
 
@@ -175,15 +183,10 @@ def _sources() -> list[tuple[NDArray[np.float32], NDArray[np.int64]]]:
 
 
 def _scenes(scene: Scene, seed: int, counts: tuple[int, int, int]) -> Digits:
-    """Return scenes of the three parts, each from a random stream of its own.
-
-    Raises:
-        ValueError: If the seed is negative or a part would be empty.
-    """
+    """Return scenes of the three parts, each from a random stream of its own."""
     names = ("n_train", "n_validation", "n_test")
     check_positive(**dict(zip(names, counts, strict=True)))
-    if seed < 0:
-        raise ValueError(f"seed must be 0 or larger, got {seed}")
+    check_seed(seed)
     parts = []
     for part, (count, (ink, y)) in enumerate(zip(counts, _sources(), strict=True)):
         random = Random((seed, part))

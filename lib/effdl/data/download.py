@@ -2,7 +2,8 @@
 
 A file grows under a temporary name, goes on growing where a cut connection left it,
 and gets its own name only when its SHA-256 is right. So what is in the cache is whole,
-and is read from there ever after, without a network.
+and is read from there ever after, without a network. Of several processes that want
+one, the first downloads and the others wait (not on Windows).
 
     cache        the folder EFFDL_CACHE, by default ~/.cache/effdl
     network      off unless EFFDL_ONLINE=1, or the caller says online=True
@@ -10,6 +11,9 @@ and is read from there ever after, without a network.
 
 import hashlib
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
@@ -42,13 +46,12 @@ def fetch(download: Download, *, online: bool | None = None) -> Path:
     """Return the path of the file in the cache, after downloading it if need be.
 
     Args:
-        download: What to fetch.
+        download: What to fetch. ``ConnectionError`` if no mirror gives it whole.
         online: Whether the network may be used; None asks EFFDL_ONLINE.
 
     Raises:
         FileNotFoundError: If the cache does not have the file, and the network is off.
         ValueError: If the cached file is damaged, and the network is off.
-        ConnectionError: If no mirror gave the whole and right file.
 
     Example:
         >>> fetch(Download("a.gz", 9, "0" * 64, ()), online=False)
@@ -56,7 +59,7 @@ def fetch(download: Download, *, online: bool | None = None) -> Path:
         FileNotFoundError: a.gz (0.0 MB) is not in ...
     """
     path = cache_folder() / download.name
-    if path.is_file() and _is_right(path, download):
+    if _is_right(path, download):
         return path
     allowed = os.environ.get("EFFDL_ONLINE") == "1" if online is None else online
     way_out = "set EFFDL_ONLINE=1 or pass online=True to download it"
@@ -68,20 +71,10 @@ def fetch(download: Download, *, online: bool | None = None) -> Path:
             f"and the network is off; {way_out}, or put the file there"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.part")
-    failures = []
-    for mirror in download.mirrors:
-        try:
-            _complete(partial, mirror, download)
-        except (OSError, HTTPException, ValueError) as error:
-            failures.append(f"  {mirror}: {error}")
-        else:
-            partial.replace(path)
-            return path
-    raise ConnectionError(
-        f"{download.name} could not be downloaded:\n" + "\n".join(failures) + "\n"
-        f"try again later (what arrived is kept), or put the file into {path.parent}"
-    )
+    with _alone(path.parent):
+        if not _is_right(path, download):  # nobody was faster
+            _download(path, download)
+    return path
 
 
 def cache_folder() -> Path:
@@ -93,6 +86,45 @@ def cache_folder() -> Path:
     """
     folder = os.environ.get("EFFDL_CACHE") or Path.home() / ".cache" / "effdl"
     return Path(folder).expanduser().absolute()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process or thread is in such a block for this folder."""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl  # not on Windows
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network drives know no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)  # and so the lock ends, as it does when the process ends
+
+
+def _download(path: Path, download: Download) -> None:
+    """Ask one mirror after the other.
+
+    Raises:
+        ConnectionError: If no mirror gave the whole and right file.
+    """
+    partial = path.with_name(f"{path.name}.part")
+    failures = []
+    for mirror in download.mirrors:
+        try:
+            _complete(partial, mirror, download)
+        except (OSError, HTTPException, ValueError) as error:
+            failures.append(f"  {mirror}: {error}")
+        else:
+            partial.replace(path)
+            return
+    raise ConnectionError(
+        f"{download.name} could not be downloaded:\n" + "\n".join(failures) + "\n"
+        f"try again later (what arrived is kept), or put the file into {path.parent}"
+    )
 
 
 def _complete(partial: Path, mirror: str, download: Download) -> None:
@@ -152,7 +184,7 @@ def _copy(source: HTTPResponse, target: BinaryIO, most: int) -> None:
 
 
 def _is_right(path: Path, download: Download) -> bool:
-    if path.stat().st_size != download.size:
+    if not path.is_file() or path.stat().st_size != download.size:
         return False
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == download.sha256

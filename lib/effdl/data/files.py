@@ -101,7 +101,8 @@ def write_sums(folder: Path, names: Iterable[str] | None = None) -> None:
 
     Args:
         folder: Holds ``SHA256SUMS``, or is going to.
-        names: Files whose sums are new; the other lines stay. All files if None.
+        names: Files whose sums are new; the other lines stay. All files if None, but
+            for hidden ones, such as those of an editor or a file manager.
 
     Example:
         >>> import tempfile
@@ -114,16 +115,37 @@ def write_sums(folder: Path, names: Iterable[str] | None = None) -> None:
     sums = {}
     if names is None:
         files = (path for path in folder.rglob("*") if path.is_file())
-        names = [path.relative_to(folder).as_posix() for path in files]
+        found = (path.relative_to(folder) for path in files)
+        hidden = "."  # begins their names, or those of their folders
+        names = [
+            x.as_posix() for x in found if not any(p[0] == hidden for p in x.parts)
+        ]
     elif (folder / SUMS).is_file():
         sums = read_sums(folder)
     for name in names:
         if name != SUMS and not name.endswith(PARTIAL):
             sums[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
     lines = [f"{sums[name]}  {name}\n" for name in sorted(sums)]
-    partial = folder / f"{SUMS}{PARTIAL}"
-    partial.write_text("".join(lines), encoding="utf-8", newline="\n")
-    partial.replace(folder / SUMS)
+    write_text_whole(folder / SUMS, "".join(lines))
+
+
+def write_text_whole(path: Path, text: str) -> None:
+    """Write under a temporary name, then rename: all of the file or nothing.
+
+    Args:
+        path: What to write, in a folder that exists.
+        text: The new content; lines end in a newline on every system.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "a.txt"
+        >>> write_text_whole(path, "whole")
+        >>> path.read_text()
+        'whole'
+    """
+    partial = path.with_name(path.name + PARTIAL)
+    partial.write_text(text, encoding="utf-8", newline="\n")
+    partial.replace(path)
 
 
 @cache

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-Random = np.random.RandomState
+Random = np.random.RandomState  # a stream that NumPy has promised not to change
 
 CONTRAST = (0.7, 1.0)  # ink of a digit or of a fragment
 FRAGMENT_SIZE = 4  # pixels

@@ -15,6 +15,7 @@ Two medians closer than their spread are the same time. Measure alone: a second
 program on the machine changes everything.
 """
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -87,8 +88,11 @@ def latency(
         raise ValueError("models is empty; give at least one, such as {'mine': model}")
     if repeats < 2:
         raise ValueError(f"repeats must be at least 2 to have a spread, got {repeats}")
-    if not sample_seconds > 0:
-        raise ValueError(f"sample_seconds must be positive, got {sample_seconds}")
+    if not 0 < sample_seconds < math.inf:
+        raise ValueError(
+            f"sample_seconds must be positive and finite, got {sample_seconds}; "
+            "use a few thousandths"
+        )
     calls = {name: _call(m, _own(inputs, name)) for name, m in models.items()}
     samples: dict[str, list[float]] = {name: [] for name in models}
     with _settings(models, threads):

@@ -14,15 +14,14 @@ For a convolution without bias on (N, c, H, W), 4 bytes a number,
 
     I = N H W n (c / groups) k^2 / (4 (N H W c + N H W n + n (c / groups) k^2))
 
-A dense 3x3 convolution does tens of MACs per byte, a depthwise one about one: a layer
-with a tenth of the MACs need not be ten times faster.
+A dense 3x3 convolution does tens of MACs per byte, a depthwise one about one: a tenth
+of the MACs need not be ten times faster.
 
-What differs from the paper: MACs instead of FLOPs, P from a large matrix product and
-B from the triad a = b + s c, both measured through PyTorch, not from a data sheet;
-bytes by counting every input, weight and output once.
+What differs from the paper: MACs, not FLOPs; P from a large matrix product and B from
+the triad a = b + s c, both measured through PyTorch; every number counted once.
 
-Before trusting it: a tensor that the previous layer left in the cache costs less than
-counted, and one that is read several times costs more. A busy machine has a low roof.
+A tensor that is still in the cache costs less than counted, one that is read several
+times more. A busy machine has a low roof.
 """
 
 import time
@@ -79,8 +78,7 @@ class LayerCost:
         name: Name of the layer in the model, as in ``named_modules``.
         kind: Class of the layer, such as "Conv2d".
         macs: Multiply-adds.
-        bytes: Size of inputs, parameters, buffers and outputs together. 0 for a
-            layer that only changes the shape, or nothing.
+        bytes: Inputs, parameters, buffers and outputs; 0 if only the shape changes.
     """
 
     name: str
@@ -110,17 +108,20 @@ def measure_roofline(
     Args:
         threads: Threads that PyTorch may use.
         size: Side of the square matrices whose product gives the peak rate.
-        buffer_bytes: Size of the three arrays of the triad together. Several times
-            the largest cache, or the cache is what is measured.
+        buffer_bytes: Size of the triad's three arrays, several times the largest cache.
         repeats: Samples of each; at least 2.
         clock: Returns nanoseconds that only grow.
 
+    Raises:
+        ValueError: If a number is too small.
+
     Example:
-        >>> roof = measure_roofline(size=64, buffer_bytes=2**16, repeats=2)
-        >>> roof.ridge > 0
+        >>> measure_roofline(size=64, buffer_bytes=2**16, repeats=2).ridge > 0
         True
     """
-    check_positive(size=size, buffer_bytes=buffer_bytes // 12)
+    check_positive(size=size, buffer_bytes=buffer_bytes)
+    if buffer_bytes < 12:
+        raise ValueError(f"buffer_bytes must be at least 12, got {buffer_bytes}")
     matrices = tuple(torch.ones(size, size) for _ in range(3))
     arrays = tuple(torch.ones(buffer_bytes // 12) for _ in range(3))
     times = latency(
@@ -143,9 +144,8 @@ def measure_roofline(
 def layer_costs(model: nn.Module, inputs: Inputs) -> list[LayerCost]:
     """Return the cost of every call of every layer, in the order of the calls.
 
-    A layer is a module without children. What a larger module does between its
-    layers (a residual addition, the products of attention) is in no row, unlike in
-    :func:`effdl.measure.macs.count_macs`. The model comes back as it was.
+    A layer is a module without children. What a larger module does between its layers
+    is only in :func:`effdl.measure.macs.count_macs`. The model comes back as it was.
 
     Args:
         model: The model to run once, in evaluation mode.
