@@ -104,6 +104,14 @@ def test_a_half_written_package_is_found(tmp_path, fault):
     assert setup_env.broken_in(home) == ["thing==1.0"]
 
 
+@pytest.mark.parametrize(
+    ("requirement", "repaired"),
+    [("torch==2.14.1+cpu", True), ("nvidia-cudnn-cu13==9.1", True), ("mine==1", False)],
+)
+def test_only_what_the_book_brings_is_repaired(requirement, repaired):
+    assert setup_env.ours(requirement) is repaired
+
+
 def test_the_environment_of_this_run_is_whole_and_up_to_date():
     """Nothing to do: a second set-up returns at once, and prints nothing."""
     home = Path(sys.prefix)

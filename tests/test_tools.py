@@ -25,8 +25,10 @@ def test_a_report_is_counted_without_the_skipped(tmp_path):
     assert test_all.count(path) == (3, 2)
 
 
-def test_a_stage_that_leaves_no_report_passes_nothing(tmp_path):
+def test_a_stage_that_leaves_no_whole_report_passes_nothing(tmp_path):
     assert test_all.count(tmp_path / "none.xml") == (0, 0)
+    (tmp_path / "half.xml").write_text(REPORT[:40])
+    assert test_all.count(tmp_path / "half.xml") == (0, 0)
 
 
 def test_the_first_failing_stage_gives_the_status_and_all_stages_count(

@@ -9,6 +9,7 @@ rebuilds all pages.
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import re
 import shutil
@@ -18,6 +19,7 @@ import time
 from pathlib import Path
 
 from common import PLACEHOLDER, ROOT, SITE, repository_address
+from setup_env import lock_for
 
 BUILD = ROOT / "_build"
 UNFINISHED = BUILD / "unfinished"
@@ -33,7 +35,9 @@ def main() -> int:
     """Build, and say where the first page is and how long it took."""
     started = time.time()
     try:
-        status = build()
+        with lock_for(BUILD).open("w") as lock:  # two makes at once take turns
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            status = build()
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

@@ -93,7 +93,7 @@ def set_up(venv: Path) -> None:
         run([sys.executable, "-m", "venv", *clear, str(venv)], venv)
     print("set-up: installing the pinned packages (some minutes, about 6.5 GB)")
     pip(venv, "install", "-r", str(ROOT / "requirements.txt"))
-    for requirement in broken_in(venv):
+    for requirement in filter(ours, broken_in(venv)):
         print(f"set-up: {requirement} was half-written, installing it again")
         pip(venv, "install", "--ignore-installed", "--no-deps", requirement)
     pip(venv, "install", "-q", "--no-deps", "--no-build-isolation", "-e", str(ROOT))
@@ -121,6 +121,14 @@ def fingerprint() -> str:
         digest.update((ROOT / name).read_bytes())
     digest.update(str(ROOT).encode())
     return digest.hexdigest()
+
+
+def ours(requirement: str) -> bool:
+    """Return whether a distribution is pinned, or comes along with torch."""
+    name = requirement.partition("==")[0].lower()
+    lines = (ROOT / "requirements.txt").read_text().lower().splitlines()
+    pinned = {line.partition("==")[0] for line in lines}
+    return name in pinned or name.startswith(("nvidia-", "cuda-", "triton"))
 
 
 def python_of(venv: Path) -> Path:
