@@ -237,6 +237,14 @@ def test_every_module_of_the_library_has_mutants():
     assert names == {mutant.module for mutant in broken}
 
 
+def test_the_table_has_every_mutant_and_all_were_killed():
+    files = sorted(mutants.MUTANTS.glob("*.toml"))
+    planted = {(m.module, m.name) for file in files for m in mutants.read(file)}
+    table = mutants.stored()
+    assert set(table) == planted
+    assert {key for key, verdict in table.items() if verdict != "killed"} == set()
+
+
 def test_a_mutant_is_killed_and_a_harmless_change_survives(tmp_path):
     """In a program of its own: the mutants are run in forks of it."""
     file = tmp_path / "effdl.checks.toml"

@@ -58,8 +58,8 @@ def main() -> int:
         for mutant, verdict in zip(mutants, pool.map(attempt, mutants), strict=True):
             verdicts.append(verdict)
             print(f"  {verdict:9} {mutant.module}: {mutant.name}", flush=True)
-    if not options.files:
-        store(mutants, verdicts)
+    if all(file.resolve().parent == MUTANTS for file in files):
+        store({(m.module, m.name): v for m, v in zip(mutants, verdicts, strict=True)})
     killed = verdicts.count("killed")
     print(f"mutants: {killed} of {len(mutants)} killed")
     return int(killed < len(mutants))
@@ -127,13 +127,24 @@ def run_tests(lib: Path, tests: tuple[str, ...]) -> None:
         os._exit(status)
 
 
-def store(mutants: list[Mutant], verdicts: list[str]) -> None:
-    """Write the table of all mutants."""
+def stored() -> dict[tuple[str, str], str]:
+    """Return the verdict on every mutant of the table, by module and name."""
+    if not TABLE.is_file():
+        return {}
+    rows = csv.DictReader(TABLE.read_text(encoding="utf8").splitlines())
+    return {(row["module"], row["mutant"]): row["verdict"] for row in rows}
+
+
+def store(new: dict[tuple[str, str], str]) -> None:
+    """Write the table of all mutants: new verdicts, and the old ones of the others."""
+    verdicts = stored() | new
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["module", "mutant", "verdict"])
-    for mutant, verdict in zip(mutants, verdicts, strict=True):
-        writer.writerow([mutant.module, mutant.name, verdict])
+    for file in sorted(MUTANTS.glob("*.toml")):
+        for mutant in read(file):
+            key = (mutant.module, mutant.name)
+            writer.writerow([*key, verdicts.get(key, "not tried")])
     write_atomically(TABLE, text.getvalue())
     from effdl.data.files import write_sums  # not before the forks: they have their own
 

@@ -43,20 +43,31 @@ def test_a_negative_intensity_is_explained():
 
 
 def test_the_measurement_by_hand():
-    """A sample is one call of 0.1 s: 64^3 MACs, and 3 arrays of 1000 floats."""
+    """A sample is one call of 0.1 s; the triad has 3 arrays of 1000 floats.
+
+    64^3 MACs in the product; 8^2 3^2 28^2 in the convolution: more, and so the roof.
+    """
     roof = measure_roofline(
         size=64, buffer_bytes=12_000, repeats=3, clock=Ticks(100_000_000)
     )
-    assert roof.macs_per_second == pytest.approx(64**3 / 0.1)
+    assert roof.macs_per_second == pytest.approx(8**2 * 3**2 * 28**2 / 0.1)
     assert roof.bytes_per_second == pytest.approx(12_000 / 0.1)
 
 
 def test_the_fastest_sample_is_the_roof():
-    """Readings between samples are free; samples take 0.4, 0.1 and 0.2 s in turn."""
-    steps = [0, 400_000_000, 0, 100_000_000, 0, 200_000_000]
-    roof = measure_roofline(size=8, buffer_bytes=1200, repeats=6, clock=Ticks(*steps))
-    assert roof.macs_per_second == pytest.approx(8**3 / 0.1)
+    """Readings between samples are free; samples take 0.4, 0.1, 0.2, 0.3 s in turn."""
+    steps = [x for ms in (400, 100, 200, 300) for x in (0, ms * 1_000_000)]
+    roof = measure_roofline(size=8, buffer_bytes=1200, repeats=8, clock=Ticks(*steps))
+    assert roof.macs_per_second == pytest.approx(3**2 * 28**2 / 0.1)
     assert roof.bytes_per_second == pytest.approx(1200 / 0.1)
+
+
+def test_a_large_product_is_the_roof_where_it_does_more():
+    """512^3 MACs in a sample of 0.1 s, against 64^2 3^2 28^2 = 28.9 million."""
+    roof = measure_roofline(
+        size=512, buffer_bytes=1200, repeats=2, clock=Ticks(100_000_000)
+    )
+    assert roof.macs_per_second == pytest.approx(512**3 / 0.1)
 
 
 def test_the_number_of_threads_is_put_back():
