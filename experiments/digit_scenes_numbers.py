@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 from _results import DATA, Case, fill_table, seeds_from_command_line
 from effdl.data.digits import cluttered_digits, moved_digits, small_digits
 from effdl.data.files import data_path, read_sums
-from effdl.plot import rounded, use_style
+from effdl.plot import use_style
 
 FIGURE = Path(__file__).resolve().parents[1] / "book/figures/digit-scenes.svg"
 MAKERS = {"moved": moved_digits, "cluttered": cluttered_digits, "small": small_digits}
@@ -52,7 +52,6 @@ def draw(path: Path) -> None:
             ax.spines[:].set_visible(False)
         row[0].set_ylabel(name, rotation=0, ha="right", va="center")
     fig.savefig(path, transparent=True, metadata={"Date": None})
-    path.write_text(rounded(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":
