@@ -169,3 +169,16 @@ def function_of_test(ref):
         return None
     body = ast.parse(source).body
     return next((n for n in body if getattr(n, "name", None) == name), None)
+
+
+def verdicts_on_pages():
+    """Return the verdict of every survey-check box, by its name."""
+    box = re.compile(r"^:::+\{survey-check\} (\w+)\n:name: (\S+)$", re.MULTILINE)
+    pages = (path.read_text(encoding="utf8") for path in ROOT.glob("book/**/*.md"))
+    return {name: verdict for page in pages for verdict, name in box.findall(page)}
+
+
+def test_a_box_and_its_row_give_the_same_verdict():
+    boxes, rows = verdicts_on_pages(), {row["id"]: row["verdict"] for row in ROWS}
+    assert boxes
+    assert {name: rows.get(name) for name in boxes} == boxes

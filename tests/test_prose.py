@@ -74,7 +74,7 @@ def trace_patterns():
     parts = [
         r"registry\.npm" + r"js\.org",
         r"files\.python" + r"hosted\.org",
-        r"pypi\.org" + r"/simple",
+        r"pypi\." + r"org",
         r"(?<![\w.])/wo" + r"rk/[\w.]",
         r"(?<![\w.])/ro" + r"ot/[\w.]",
         r"(?<![\w.])/ho" + r"me/\w+/",
@@ -179,7 +179,7 @@ def test_page_without_a_description_is_found():
         ("in /ho", "me/ann/book"),
         ("/tmp/ipy", "kernel_123/4.py"),
         ("https://registry.", "npmjs.org/mathjax"),
-        ("https://pypi.", "org/simple/torch"),
+        ("https://pypi.", "org/project/torch"),
         ("--index-", "url=file:///x"),
         ("http://10.", "0.0.7/simple"),
     ],
@@ -192,7 +192,6 @@ def test_planted_trace_of_a_machine_is_found(parts):
     "text",
     [
         "at work/main or tests/root/x",
-        "https://pypi.org/project/torch",
         "http://127.0.0.1:8000/",
         "https://download.pytorch.org/whl/cpu",
         "homework/a/b",
