@@ -259,6 +259,11 @@ def test_a_mutant_is_killed_and_a_harmless_change_survives(tmp_path):
     run = subprocess.run(
         command, cwd=common.ROOT, capture_output=True, text=True, check=False
     )
-    verdicts = [line.partition("effdl")[0].strip() for line in run.stdout.splitlines()]
-    assert verdicts[:3] == ["killed", "survived", "no Python"]
+    lines = (line.split("effdl.checks:") for line in run.stdout.splitlines()[:3])
+    verdicts = {name.strip(): verdict.strip() for verdict, name in lines}
+    assert verdicts == {
+        "accepts zero": "killed",
+        "the same": "survived",
+        "no Python": "no Python",
+    }, run.stderr
     assert run.returncode == 1

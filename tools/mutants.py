@@ -18,13 +18,13 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from common import ROOT, one_thread, write_atomically
 
 SECONDS = 120
+VERDICTS = {0: "survived", 1: "killed", -signal.SIGALRM: "killed"}  # exit status
 MUTANTS = ROOT / "tests" / "mutants"
 TABLE = ROOT / "data" / "results" / "mutants.csv"
 PYTEST = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
@@ -53,14 +53,13 @@ def main() -> int:
     os.environ.update(one_thread())
     for module in HEAVY:  # children are forked, so this is paid once
         __import__(module)
-    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
-        verdicts = []
-        for mutant, verdict in zip(mutants, pool.map(attempt, mutants), strict=True):
-            verdicts.append(verdict)
-            print(f"  {verdict:9} {mutant.module}: {mutant.name}", flush=True)
+    verdicts = {}
+    for mutant, verdict in attempts(mutants, side_by_side=min(2, os.cpu_count() or 1)):
+        verdicts[mutant.module, mutant.name] = verdict
+        print(f"  {verdict:9} {mutant.module}: {mutant.name}", flush=True)
     if all(file.resolve().parent == MUTANTS for file in files):
-        store({(m.module, m.name): v for m, v in zip(mutants, verdicts, strict=True)})
-    killed = verdicts.count("killed")
+        store(verdicts)
+    killed = list(verdicts.values()).count("killed")
     print(f"mutants: {killed} of {len(mutants)} killed")
     return int(killed < len(mutants))
 
@@ -81,8 +80,35 @@ def source_of(module: str) -> Path:
     return stem / "__init__.py" if stem.is_dir() else stem.with_suffix(".py")
 
 
-def attempt(mutant: Mutant) -> str:
-    """Return killed, survived, or why the mutant is none."""
+def attempts(
+    mutants: list[Mutant], *, side_by_side: int
+) -> Iterator[tuple[Mutant, str]]:
+    """Yield each mutant with its verdict, as soon as it is known.
+
+    The forks come from this thread only; one made beside other threads may hang.
+    """
+    waiting = mutants[::-1]
+    running: dict[int, tuple[Mutant, tempfile.TemporaryDirectory[str]]] = {}
+    while waiting or running:
+        if waiting and len(running) < side_by_side:
+            mutant = waiting.pop()
+            planted = plant(mutant)
+            if isinstance(planted, str):
+                yield mutant, planted
+                continue
+            child = os.fork()
+            if child == 0:
+                run_tests(Path(planted.name, "lib"), mutant.tests)
+            running[child] = (mutant, planted)
+            continue
+        child, status = os.wait()
+        mutant, planted = running.pop(child)
+        planted.cleanup()
+        yield mutant, VERDICTS.get(os.waitstatus_to_exitcode(status), "broken")
+
+
+def plant(mutant: Mutant) -> tempfile.TemporaryDirectory[str] | str:
+    """Return a folder with a broken copy of lib/, or why the mutant is none."""
     source = source_of(mutant.module).read_text(encoding="utf8")
     if source.count(mutant.old) != 1:
         return "not found" if mutant.old not in source else "ambiguous"
@@ -91,19 +117,14 @@ def attempt(mutant: Mutant) -> str:
         compile(broken, mutant.module, "exec")
     except SyntaxError:
         return "no Python"
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, "lib")
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / "lib", copy, ignore=ignored)
-        (Path(folder) / "data").symlink_to(ROOT / "data")
-        target = copy / source_of(mutant.module).relative_to(ROOT / "lib")
-        target.write_text(broken, encoding="utf8")
-        child = os.fork()
-        if child == 0:
-            run_tests(copy, mutant.tests)
-        _, waited = os.waitpid(child, 0)
-    codes = {0: "survived", 1: "killed", -signal.SIGALRM: "killed"}
-    return codes.get(os.waitstatus_to_exitcode(waited), "broken")
+    folder = tempfile.TemporaryDirectory()
+    copy = Path(folder.name, "lib")
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "lib", copy, ignore=ignored)
+    Path(folder.name, "data").symlink_to(ROOT / "data")
+    target = copy / source_of(mutant.module).relative_to(ROOT / "lib")
+    target.write_text(broken, encoding="utf8")
+    return folder
 
 
 def run_tests(lib: Path, tests: tuple[str, ...]) -> None:

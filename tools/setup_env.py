@@ -27,17 +27,17 @@ PIP_WORKS = "import pip._internal.cli.main, pip._internal.commands.install"
 # Run inside the environment: prints "name==version" of every distribution whose
 # files are not all there, as an interrupted pip leaves them.
 BROKEN = """
-import importlib.metadata, os
+import csv, importlib.metadata, os
 for d in importlib.metadata.distributions():
     name = d.metadata["Name"] if d.metadata else None
-    if not name:
+    if not name or name.lower() == "effdl":
         continue
-    files = d.files
-    sizes = {} if files is None else {
-        str(d.locate_file(f)): f.size for f in files if f.size is not None}
-    whole = files is not None and all(
-        os.path.exists(p) and os.path.getsize(p) == n for p, n in sizes.items())
-    if not whole and name.lower() != "effdl":
+    record = d.read_text("RECORD")  # not d.files, which leaves out what is missing
+    rows = [r for r in csv.reader((record or "").splitlines()) if len(r) == 3 and r[2]]
+    paths = [(str(d.locate_file(r[0])), int(r[2])) for r in rows]
+    whole = record is not None and all(
+        os.path.exists(p) and os.path.getsize(p) == size for p, size in paths)
+    if not whole:
         print(name + "==" + d.version)
 """
 
