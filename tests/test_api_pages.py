@@ -3,6 +3,7 @@
 import importlib.util
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -119,3 +120,15 @@ def test_words_before_a_colon_are_not_the_type_of_a_property(extension):
 def test_docstring_without_a_colon_is_not_changed(extension):
     lines = ["Do it.", "", ":param x: An input.", ":returns: Names."]
     assert extension.with_whole_sentences(lines) == lines
+
+
+def test_fields_of_a_named_tuple_are_not_listed_a_second_time(extension):
+    class Stage(NamedTuple):
+        channels: int
+
+        def twice(self):
+            return 2 * self.channels
+
+    assert extension.is_tuple_field(Stage.channels)
+    assert not extension.is_tuple_field(Stage.twice)
+    assert not extension.is_tuple_field(property(Stage.twice))

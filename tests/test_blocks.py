@@ -1,11 +1,13 @@
 """The shared building blocks against torch, counted weights and measured fields."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from effdl.blocks import conv_bn, plain_net
+from effdl.blocks import conv_bn, mean_linear, plain_net, scaled_channels
 from effdl.conv.dilated import seen_pixels
 
 
@@ -14,7 +16,7 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
-@pytest.mark.parametrize("activation", [True, False])
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.ReLU6, nn.Hardswish, None])
 @pytest.mark.parametrize(("k", "stride", "groups"), [(3, 1, 1), (5, 2, 2), (1, 1, 4)])
 def test_output_is_convolution_then_norm_then_relu(k, stride, groups, activation):
     block = conv_bn(4, 8, k, stride=stride, groups=groups, activation=activation)
@@ -27,7 +29,7 @@ def test_output_is_convolution_then_norm_then_relu(k, stride, groups, activation
         y.var((0, 2, 3), keepdim=True, correction=0) + norm.eps
     ).sqrt()
     y = norm.weight[:, None, None] * y + norm.bias[:, None, None]
-    expected = y.clamp(min=0) if activation else y
+    expected = activation()(y) if activation else y
     torch.testing.assert_close(block(x), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -111,3 +113,55 @@ def test_every_parameter_of_the_plain_net_learns():
 def test_the_plain_net_needs_positive_numbers(name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
         plain_net(**{"width": 4} | {name: 0})
+
+
+def test_the_head_by_hand():
+    """Means 2 and 5 with weights 1 and 10 and a bias of 0.5: 52.5."""
+    head = mean_linear(2, 1)
+    nn.init.constant_(head[-1].bias, 0.5)
+    head[-1].weight.data = torch.tensor([[1.0, 10.0]])
+    x = torch.tensor([[1.0, 3.0], [4.0, 6.0]]).reshape(1, 2, 1, 2)
+    assert head(x).tolist() == [[52.5]]
+
+
+@pytest.mark.parametrize("name", ["channels", "classes"])
+def test_the_head_needs_positive_numbers(name):
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+        mean_linear(**{"channels": 4, "classes": 2} | {name: 0})
+
+
+@pytest.mark.parametrize("divisor", [4, 8])
+@pytest.mark.parametrize("width", [0.25, 0.35, 0.5, 0.75, 1.0, 1.3, 1.4, 1.6])
+def test_scaled_channels_are_those_of_timm(width, divisor):
+    make_divisible = pytest.importorskip("timm.layers").make_divisible
+    for channels in range(16, 1281, 8):
+        ours = scaled_channels(channels, width, divisor=divisor)
+        assert ours == make_divisible(channels * width, divisor)
+
+
+def test_scaled_channels_by_hand():
+    """Half of 24 is 12, halfway: up to 16. 24 * 0.7 = 16.8: 16 is within a tenth.
+
+    18 with divisor 16: 16 would take a ninth away, so 32.
+    """
+    assert scaled_channels(24, 0.5) == 16
+    assert scaled_channels(24, 0.7) == 16
+    assert scaled_channels(18, divisor=16) == 32
+    assert scaled_channels(16, 0.1) == 8  # never less than the divisor
+
+
+@pytest.mark.parametrize("width", [0.0, -1.0, 0.03, math.nan, math.inf])
+def test_a_width_that_gives_no_channel_is_named(width):
+    with pytest.raises(ValueError, match=r"width must leave at least one of 32 chann"):
+        scaled_channels(32, width)
+
+
+def test_the_smallest_width_is_told():
+    with pytest.raises(ValueError, match=r"got 0\.01; use 0\.0312 or more"):
+        scaled_channels(32, 0.01)
+
+
+@pytest.mark.parametrize("name", ["channels", "divisor"])
+def test_scaled_channels_needs_positive_numbers(name):
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+        scaled_channels(**{"channels": 8} | {name: 0})

@@ -8,6 +8,7 @@ import torch
 
 from effdl.checks import (
     check_divides,
+    check_image_size,
     check_images,
     check_kernel,
     check_odd,
@@ -189,3 +190,16 @@ def error_of(check, *values, **named) -> str:
     with pytest.raises(ValueError) as caught:
         check(*values, **named)
     return str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 31, 64), (1, 3, 64, 31)])
+def test_images_smaller_than_the_strides_are_named(shape):
+    height, width = shape[-2:]
+    message = (
+        f"x must have 32 x 32 pixels or more, got {height} x {width}; use larger images"
+    )
+    assert error_of(check_image_size, torch.zeros(shape), 32) == message
+
+
+def test_images_of_just_the_right_size_pass():
+    check_image_size(torch.zeros(1, 3, 32, 32), 32)

@@ -137,6 +137,29 @@ def test_a_picture_without_alt_text_is_found(good):
     assert faults(good) == ["code cell 3 shows a picture without alt text"]
 
 
+@pytest.mark.parametrize("tag", ["<svg></svg>", '<img src="data:,">'])
+def test_a_picture_within_html_without_alt_text_is_found(good, tag):
+    good.cells[4].outputs[0].data = {"text/html": f"<div>{tag}</div>"}
+    assert faults(good) == []
+    del good.cells[4].metadata["mystnb"]
+    assert faults(good) == ["code cell 3 shows a picture without alt text"]
+
+
+def test_a_table_needs_no_alt_text(good):
+    good.cells[4].outputs[0].data = {"text/html": "<table></table>"}
+    del good.cells[4].metadata["mystnb"]
+    assert faults(good) == []
+
+
+def test_alt_text_of_html_is_lifted_to_where_it_is_checked(good):
+    output = good.cells[4].outputs[0]
+    output.data = {"text/html": "<svg></svg>"}
+    output.metadata = {"text/html": {"alt": "a choice of lines"}}
+    run_notebooks.lift_alt_text(good.cells[4])
+    assert good.cells[4].metadata["mystnb"]["image"]["alt"] == "a choice of lines"
+    assert faults(good) == []
+
+
 def test_two_pictures_in_a_cell_are_found(good):
     good.cells[4].outputs = good.cells[4].outputs * 2
     assert "2 pictures" in faults(good)[0]

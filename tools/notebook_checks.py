@@ -114,7 +114,9 @@ def faults_of_pictures(notebook: Notebook) -> list[str]:
 
 
 def _is_picture(output: Any) -> bool:
-    return any(kind.startswith("image/") for kind in output.get("data", {}))
+    data = output.get("data", {})
+    drawn = any(tag in data.get("text/html", "") for tag in ("<svg", "<img"))
+    return drawn or any(kind.startswith("image/") for kind in data)
 
 
 def faults_of_file(path: Path) -> list[str]:

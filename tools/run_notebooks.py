@@ -153,11 +153,11 @@ def normalise(notebook: Any, record: dict[str, Any]) -> None:
 
 
 def lift_alt_text(cell: Any) -> None:
-    """Copy the alt text that `effdl.plot.show` stored to where the book reads it."""
+    """Copy the alt text that `effdl` stored with a picture to where it is checked."""
     cell.metadata.pop("mystnb", None)
     for output in cell.outputs:
         for kind, about in output.get("metadata", {}).items():
-            if kind.startswith("image/") and about.get("alt"):
+            if kind.startswith(("image/", "text/html")) and about.get("alt"):
                 image = {"alt": about["alt"], "classes": "dark-light"}
                 cell.metadata["mystnb"] = {"image": image}
 

@@ -3,12 +3,14 @@
 They are written for `help()`: equations and small tables stand in indented lines, and
 types stand in the signature alone. reStructuredText would run the indented lines
 together, and napoleon takes the words before a colon for a type. Both are put right
-around napoleon, so that nobody has to write docstrings for Sphinx.
+around napoleon, so that nobody has to write docstrings for Sphinx. The fields of a
+named tuple are listed once, where its "Attributes" explain them.
 """
 
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from sphinx.application import Sphinx
 
@@ -19,6 +21,7 @@ SECTION = re.compile(
 )
 LIST_ITEM = re.compile(r"([*+-]|\d+\.)\s")
 SUBSTITUTION = re.compile(r"\|(\w[^|]*)\|")
+TUPLE_FIELD = type(NamedTuple("Pair", [("first", int)]).first)
 FIELD = re.compile(r":(returns?|yields?|rtype|type|param[^:]*|raises[^:]*):")
 
 
@@ -101,8 +104,20 @@ def _after(
     lines[:] = with_whole_sentences(lines)
 
 
+def is_tuple_field(obj: object) -> bool:
+    """Whether autodoc would say of it no more than "Alias for field number 0"."""
+    return isinstance(obj, TUPLE_FIELD)
+
+
+def _skip(
+    app: Sphinx, what: str, name: str, obj: object, skip: bool, options: object
+) -> bool | None:
+    return True if is_tuple_field(obj) else None  # None leaves it to autodoc
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register both passes."""
+    """Register both passes, and what is left out."""
+    app.connect("autodoc-skip-member", _skip)
     app.connect("autodoc-process-docstring", _before, priority=BEFORE_NAPOLEON)
     app.connect("autodoc-process-docstring", _after, priority=AFTER_NAPOLEON)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -63,15 +63,17 @@ def test_it_is_an_ordinary_convolution_with_identities_on_the_other_channels():
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3, 5])
-def test_both_forms_agree(kernel_size):
+def test_the_layer_is_the_formula(kernel_size):
     layer, x = PartialConv2d(8, kernel_size), torch.randn(2, 8, 5, 6)
-    training = layer(x)
-    layer.eval()
-    torch.testing.assert_close(layer(x), training)
-    with torch.no_grad():
-        torch.testing.assert_close(layer(x), training)
-    with torch.inference_mode():
-        torch.testing.assert_close(layer(x), training)
+    torch.testing.assert_close(layer(x), partial_conv(x, layer.conv.weight))
+
+
+def test_a_hook_on_the_convolution_sees_its_channels_only():
+    """What counts, times or quantizes layers finds the convolution by its hooks."""
+    layer, seen = PartialConv2d(8), []
+    layer.conv.register_forward_hook(lambda _, x, y: seen.append((x[0].shape, y.shape)))
+    layer(torch.randn(2, 8, 5, 6))
+    assert seen == [((2, 2, 5, 6), (2, 2, 5, 6))]
 
 
 def test_in_place_form_returns_its_argument_changed():
@@ -88,24 +90,6 @@ def test_the_layer_leaves_its_input_alone(gradients):
     with torch.set_grad_enabled(gradients):
         layer(x)
     assert torch.equal(x, before)
-
-
-def test_only_inference_takes_the_in_place_form(monkeypatch):
-    calls = []
-
-    def note(x, weight):
-        calls.append(tuple(weight.shape))
-        return partial_conv_(x, weight)
-
-    monkeypatch.setattr("effdl.conv.partial.partial_conv_", note)
-    layer, x = PartialConv2d(8), torch.randn(2, 8, 5, 6)
-    layer(x)
-    layer.eval()(x)
-    with torch.no_grad():
-        layer.train()(x)
-        assert calls == []
-        layer.eval()(x)
-    assert calls == [(2, 2, 3, 3)]
 
 
 def test_untouched_channels_pass_on_bit_for_bit():

@@ -16,10 +16,10 @@ only; the paper takes r = 1/4 and k = 3:
 A depthwise convolution of many channels needs fewer MACs, but reads and writes all c
 maps. That is the paper's point: MACs per second count, not MACs alone.
 
-The memory access is that of the in-place form. The form for training copies the
-untouched channels into the new tensor, and so does whoever needs X again, such as a
-residual connection. And the untouched channels learn only through what follows: the
-paper lets two pointwise layers mix all c.
+The memory access is that of the in-place form, :func:`partial_conv_`. The layer copies
+the untouched channels into a new tensor, because training and a residual connection
+need X again. And the untouched channels learn only through what follows: the paper
+lets two pointwise layers mix all c.
 """
 
 import math
@@ -87,7 +87,7 @@ def partial_conv_(x: Tensor, weight: Tensor) -> Tensor:
 
 
 class PartialConv2d(nn.Module):
-    """Partial convolution: split and concatenate to train, in place to infer.
+    """Partial convolution as a layer: split, convolve the first part, concatenate.
 
     Args:
         channels: Channels c of input and output.
@@ -121,10 +121,8 @@ class PartialConv2d(nn.Module):
         Raises ``ValueError`` if ``x`` is not a batch of c feature maps.
         """
         check_images(x, self.channels)
-        if self.training or torch.is_grad_enabled():
-            return partial_conv(x, self.conv.weight)
-        # The copy keeps x for the residual connection around this layer.
-        return partial_conv_(x.clone(), self.conv.weight)
+        touched = self.conv.in_channels  # c_p
+        return torch.cat((self.conv(x[:, :touched]), x[:, touched:]), dim=1)
 
 
 def touched_channels(channels: int, share: float) -> int:
