@@ -18,22 +18,14 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models
 
-from _results import (
-    DATA,
-    Case,
-    fill_table,
-    read_table,
-    seeds_from_command_line,
-    write_table,
-)
-from effdl.data.files import data_path, read_sums
+from _numbers import Answer, fill_numbers
+from _results import seeds_from_command_line
+from effdl.data.files import data_path
 from effdl.measure.count import parameter_count, serialized_bytes
 from effdl.measure.macs import MacCount, count_macs, torch_flops
 from effdl.measure.memory import peak_activation_bytes
 from effdl.survey import load_sections
 from effdl.tables import load_boards
-
-Answer = tuple[int | float, str]
 
 SOURCES = (
     "results/first_figure.csv",
@@ -332,22 +324,6 @@ SURVEY: dict[str, Callable[[], Answer]] = {
 NUMBERS = RESNET50 | TRANSFORMERS | BOUNDS | MEASURED | SURVEY
 
 
-def measure(key: str, data: str, seed: int) -> Case:
-    """Return a number and how the pages print it; nothing here is random."""
-    del data, seed
-    value, text = NUMBERS[key]()
-    return {"value": value, "text": text}
-
-
 if __name__ == "__main__":
     seeds_from_command_line(__doc__)  # accepted as everywhere; nothing here is random
-    sums = read_sums(DATA)
-    used = "+".join(sums[name][:8] for name in SOURCES)
-    table = DATA / "results" / "survey_numbers.csv"
-    fresh = [row for row in read_table(table) if row.get("data") == used]
-    if fresh:  # a number that was read from an older table is no longer true
-        write_table(table, fresh)
-    else:
-        table.unlink(missing_ok=True)
-    cases = [{"key": key, "data": used, "seed": 0} for key in NUMBERS]
-    fill_table(__file__, cases, measure)
+    fill_numbers(__file__, NUMBERS, SOURCES)

@@ -11,11 +11,6 @@ from effdl.blocks import conv_bn, mean_linear, plain_net, scaled_channels
 from effdl.conv.dilated import seen_pixels
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.ReLU6, nn.Hardswish, None])
 @pytest.mark.parametrize(("k", "stride", "groups"), [(3, 1, 1), (5, 2, 2), (1, 1, 4)])
 def test_output_is_convolution_then_norm_then_relu(k, stride, groups, activation):

@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import pytest
 from IPython.core.formatters import DisplayFormatter
 
-from effdl import frames
+from effdl import plot
 from effdl.frames import HINT, show_choice
 from effdl.plot import use_style
 
@@ -35,7 +35,7 @@ def shown(monkeypatch):
     def catch(output):
         bundles.append(DisplayFormatter().format(output))
 
-    monkeypatch.setattr(frames, "display", catch)
+    monkeypatch.setattr(plot, "display", catch)
     return bundles
 
 

@@ -22,10 +22,10 @@ from html import escape
 from typing import Any, TypeVar
 
 import matplotlib.pyplot as plt
-from IPython.display import display
 from matplotlib.figure import Figure
 
 from effdl.inline import inline_svg
+from effdl.plot import display_described
 
 T = TypeVar("T")
 MINE = 'data-lm-suppress-shortcuts="true"'  # or JupyterLab takes the arrow keys
@@ -118,25 +118,7 @@ def show_choice(
     for figure in figures.values():
         plt.close(figure)  # or the notebook would draw it once more
     page = _page(key, legend, frames, [HINT, *details.values()] if details else [])
-    display(_Choice(page, said))  # type: ignore[no-untyped-call]
-
-
-class _Choice:
-    """The output with its description, in the form that notebooks ask for."""
-
-    def __init__(self, page: str, said: str) -> None:
-        self.page, self.said = page, said
-
-    def __repr__(self) -> str:
-        return self.said
-
-    def _repr_mimebundle_(
-        self,
-        include: object = None,  # noqa: ARG002
-        exclude: object = None,  # noqa: ARG002
-    ) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-        data = {"text/html": self.page, "text/plain": self.said}
-        return data, {"text/html": {"alt": self.said}}
+    display_described("text/html", page, said)
 
 
 def _tidy(argument: str, given: Mapping[str, T]) -> dict[str, T]:

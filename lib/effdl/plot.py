@@ -114,9 +114,26 @@ def show(fig: Figure, *, alt: str) -> None:
         raise ValueError("alt is blank; say in a sentence what the picture shows")
     if not fig.axes:
         raise ValueError("fig is empty; draw into fig.subplots() first")
-    picture = _Picture(_svg(fig, alt), alt)
+    svg = _svg(fig, alt)
     plt.close(fig)  # or the notebook would draw it a second time
-    display(picture)  # type: ignore[no-untyped-call]
+    display_described("image/svg+xml", svg, alt)
+
+
+def display_described(kind: str, content: str, words: str) -> None:
+    """Display something together with words for those who do not see it.
+
+    Outside a notebook only the words are printed.
+
+    Args:
+        kind: The media type of the content, such as ``"text/html"``.
+        content: What is shown.
+        words: What it shows; kept in the output's metadata as ``alt``, too.
+
+    Example:
+        >>> display_described("text/html", "<b>2</b>", "A bold two.")
+        A bold two.
+    """
+    display(_Described(kind, content, words))  # type: ignore[no-untyped-call]
 
 
 def rounded(path: str) -> str:
@@ -132,22 +149,20 @@ def rounded(path: str) -> str:
     return re.sub(r"-?\d+\.\d{3,}", lambda x: f"{float(x[0]):.2f}", path)
 
 
-class _Picture:
-    """An SVG with its description, in the form that notebooks ask for."""
+class _Described:
+    """Content with words for it, in the form that notebooks ask for."""
 
-    def __init__(self, svg: str, alt: str) -> None:
-        self.svg, self.alt = svg, alt
+    def __init__(self, kind: str, content: str, words: str) -> None:
+        self.kind, self.content, self.words = kind, content, words
 
     def __repr__(self) -> str:
-        return self.alt
+        return self.words
 
     def _repr_mimebundle_(
-        self,
-        include: object = None,  # noqa: ARG002
-        exclude: object = None,  # noqa: ARG002
+        self, **_wanted: object
     ) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-        data = {"image/svg+xml": self.svg, "text/plain": self.alt}
-        return data, {"image/svg+xml": {"alt": self.alt}}
+        data = {self.kind: self.content, "text/plain": self.words}
+        return data, {self.kind: {"alt": self.words}}
 
 
 def _svg(fig: Figure, alt: str) -> str:

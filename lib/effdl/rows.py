@@ -47,7 +47,7 @@ def read_rows(path: Path, row: type[Row], *, separator: str = ", ") -> list[Row]
             raise ValueError(f"{path.name} lacks the columns {', '.join(missing)}")
         lines = [(reader.line_num, cells) for cells in reader]
 
-    def parse(line: int, name: str, cell: str | None) -> Any:  # noqa: ANN401
+    def parse(line: int, name: str, cell: str | None) -> object:
         try:
             return _parsers(separator)[types[name]](cell or "")
         except (KeyError, ValueError):

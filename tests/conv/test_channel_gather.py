@@ -8,11 +8,6 @@ from effdl.conv.channel_gather import GatherChannels, ScatterChannels
 INDEX = torch.tensor([2, 0, 2, 3])  # one channel twice, one never
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
 def test_gather_copies_channel_by_channel():
     x = torch.randn(2, 5, 3, 4)
     y = GatherChannels(INDEX)(x)

@@ -10,11 +10,6 @@ from effdl.conv.depthwise import depthwise
 from effdl.conv.group import GroupConv2d
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
 @pytest.mark.parametrize(("channels", "groups"), [(6, 2), (6, 3), (12, 4), (5, 1)])
 def test_every_channel_goes_where_the_formula_says(channels, groups):
     """Channel i (c / g) + j to j g + i, one at a time."""

@@ -7,11 +7,6 @@ from torch import nn
 from effdl.conv.channel_split import SplitUnit, channel_split, untouched_share
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
 class Scale(nn.Module):
     """A branch that leaves a mark on what it has worked on."""
 

@@ -17,11 +17,6 @@ from effdl.conv.learned_group import LearnedGroupConv2d, group_lasso
 from effdl.train import fit
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
 def net_of(*factors):
     """Return a network with a learned layer for each factor, some of them nested."""
     layers = [

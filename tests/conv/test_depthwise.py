@@ -16,11 +16,6 @@ from effdl.conv.depthwise import (
 )
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
 @pytest.mark.parametrize("multiplier", [1, 2])
 def test_output_is_each_channel_convolved_alone(multiplier):
     """Output c m + j is channel c under kernel c m + j, one call at a time."""

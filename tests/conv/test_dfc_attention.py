@@ -9,11 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from effdl.conv.dfc_attention import DfcGate, decoupled_fc, dfc_cost, shared_weights
 from effdl.conv.ghost import ghost_cost
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
+from on_paper import randomised
 
 
 def test_the_sums_are_the_equations_evaluated_pixel_by_pixel():
@@ -32,7 +28,7 @@ def test_the_sums_are_the_equations_evaluated_pixel_by_pixel():
 
 def test_the_gate_is_its_layers_evaluated_pixel_by_pixel():
     layer = DfcGate(3, 2, kernel_size=3).eval()
-    _randomise_batch_norm(layer)
+    randomised(layer)
     x = torch.randn(1, 3, 6, 8)
 
     pooled = torch.zeros(3, 3, 4)
@@ -68,7 +64,7 @@ def test_the_sums_by_hand():
 def test_agrees_with_timm(size):
     ghostnet = pytest.importorskip("timm.models.ghostnet")
     theirs, ours = ghostnet.GhostModuleV2(6, 10).eval(), DfcGate(6, 10).eval()
-    _randomise_batch_norm(theirs)
+    randomised(theirs)
     state = theirs.short_conv.state_dict()
     ours.load_state_dict(dict(zip(ours.state_dict(), state.values(), strict=True)))
     x = torch.randn(2, 6, *size)
@@ -260,13 +256,3 @@ def _normalised(norm: nn.BatchNorm2d, x: torch.Tensor) -> torch.Tensor:
         for v in (norm.running_mean, norm.running_var, norm.weight, norm.bias)
     )
     return (x - mean) / (var + norm.eps).sqrt() * scale + shift
-
-
-def _randomise_batch_norm(model: nn.Module) -> None:
-    """Move batch norm off its initial state, in which it hides a swapped channel."""
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias)
-            nn.init.normal_(module.running_mean)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)

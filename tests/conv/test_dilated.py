@@ -19,11 +19,6 @@ from effdl.conv.dilated import (
 )
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
 @pytest.mark.parametrize("dilation", [1, 2, 3])
 def test_output_is_the_equation_evaluated_pixel_by_pixel(dilation):
     """Taps d pixels apart, counted from the centre; outside the image are zeros."""

@@ -16,11 +16,6 @@ from effdl.measure.macs import count_macs
 SHAPES = [(8, 24, 4, 4), (6, 12, 2, 3), (9, 12, 3, 2), (4, 8, 1, 4), (6, 8, 6, 2)]
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
 def condensed(shape, stages=None):
     """Return a layer of (k, C, G, S) after some stages, all of them by default."""
     k, c, groups, condensation = shape

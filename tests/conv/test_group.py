@@ -16,11 +16,6 @@ from effdl.conv.group import (
 )
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
 def test_output_is_the_equation_evaluated_output_by_output():
     """Output o of group i sums over the channels of group i alone."""
     x, weight = torch.randn(1, 6, 3, 4), torch.randn(4, 3, 3, 3)  # 2 groups

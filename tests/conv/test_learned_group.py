@@ -15,11 +15,6 @@ from effdl.measure.macs import count_macs
 SHAPES = [(16, 32, 4, 4), (12, 8, 2, 3), (12, 9, 3, 2), (8, 10, 1, 4), (8, 6, 6, 2)]
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
 def condensed(shape, stages=None, *, bias=False):
     """Return a layer of (c, n, G, C) after some stages, all of them by default."""
     c, n, groups, condensation = shape

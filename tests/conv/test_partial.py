@@ -16,11 +16,6 @@ from effdl.conv.partial import (
 )
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
 def test_output_is_the_equations_evaluated_channel_by_channel():
     x, weight = torch.randn(2, 8, 5, 6), torch.randn(3, 3, 3, 3)
     for o, y in enumerate(partial_conv(x, weight).unbind(dim=1)):

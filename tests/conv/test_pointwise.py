@@ -17,11 +17,6 @@ from effdl.conv.pointwise import (
 )
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
 def test_output_is_the_equation_evaluated_pixel_by_pixel():
     """A dot product over the channels, in five loops."""
     x, weight, bias = torch.randn(2, 3, 2, 4), torch.randn(5, 3), torch.randn(5)

@@ -15,11 +15,6 @@ from effdl.conv.squeeze_excite import (
 )
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
 def test_output_is_the_equations_evaluated_image_by_image():
     x = torch.randn(3, 8, 4, 5)
     w1, b1, w2, b2 = (torch.randn(s) for s in ((2, 8), (2,), (8, 2), (8,)))

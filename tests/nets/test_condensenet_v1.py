@@ -23,11 +23,6 @@ from effdl.train import fit
 IMAGENET = ((4, 8), (6, 16), (8, 32), (10, 64), (8, 128))  # the authors' options
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
 @pytest.fixture(scope="module", params=[8, 4])
 def deployed(request):
     """Return C and CondenseNet-74, all stages done, deployed."""

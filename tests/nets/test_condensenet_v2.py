@@ -38,11 +38,6 @@ PAPER = {
 PARAMETERS = {"A": 2_038_444, "B": 3_592_662, "C": 6_177_512}
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
 @pytest.fixture(scope="module", params=["A", "B", "C"])
 def deployed(request):
     """Return the letter and the network, all stages done, deployed."""

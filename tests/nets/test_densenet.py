@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from effdl.data.digits import moved_digits
+from effdl.measure.count import parameter_count
 from effdl.measure.macs import count_macs
 from effdl.nets.densenet import (
     DenseLayer,
@@ -18,16 +19,12 @@ from effdl.nets.densenet import (
 )
 from effdl.nets.weights import load_in_order_
 from effdl.train import train_classifier
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
+from on_paper import counted_on_paper, on_paper, randomised
 
 
 def test_a_block_is_its_equation():
     """x_l = H([x_0, ..., x_{l-1}]) with a list of all maps; H written out."""
-    layers = [_randomised(DenseLayer(5 + 3 * number, 3, 7)) for number in range(3)]
+    layers = [randomised(DenseLayer(5 + 3 * number, 3, 7)) for number in range(3)]
     x = torch.randn(2, 5, 6, 7)
     maps = [x]
     for layer in layers:
@@ -39,7 +36,7 @@ def test_a_block_is_its_equation():
 
 
 def test_a_transition_is_its_equation():
-    transition = _randomised(Transition(6))
+    transition = randomised(Transition(6))
     bn, _, conv, _ = transition
     x = torch.randn(2, 6, 4, 6)
     y = F.conv2d(F.relu(_norm(bn, x)), conv.weight)
@@ -67,8 +64,8 @@ def test_parameters_by_hand(builder, layers, expected):
             total += 2 * c + 128 * c + 256 + 9 * 128 * 32
             c += 32
     total += 2 * c + (c + 1) * 1000
-    net = _on_paper(builder)
-    assert _parameters(net) == total == expected
+    net = on_paper(builder)
+    assert parameter_count(net) == total == expected
     weighted = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     assert len(weighted) == 2 * sum(layers) + 5  # the number in the name
 
@@ -78,7 +75,7 @@ def test_parameters_of_the_small_network_by_hand():
     total = 9 * 16 + 32 + (2 * 40 + 40 * 20) + 2 * 56 + 570
     for c in (16, 28, 20, 32, 44):
         total += 2 * c + 16 * c + 32 + 9 * 16 * 12
-    assert _parameters(small_densenet()) == total == 13058
+    assert parameter_count(small_densenet()) == total == 13058
 
 
 def test_channels_grow_by_the_growth_rate():
@@ -88,7 +85,7 @@ def test_channels_grow_by_the_growth_rate():
         inputs += [dense_channels(channels, layers, 32)]
         channels = inputs[-1] // 2
     assert inputs == [256, 512, 1024, 1024]
-    net = _on_paper(densenet121)
+    net = on_paper(densenet121)
     halved = [m[0].num_features for m in net.modules() if isinstance(m, Transition)]
     assert [*halved, net.classifier[-1].in_features] == inputs
 
@@ -97,9 +94,9 @@ def test_channels_grow_by_the_growth_rate():
 @pytest.mark.parametrize("name", ["densenet121", "densenet201"])
 def test_the_networks_are_those_of_the_libraries(library, name):
     pytest.importorskip(library)
-    theirs = _randomised(_reference(library, name))
+    theirs = randomised(_reference(library, name))
     ours = {"densenet121": densenet121, "densenet201": densenet201}[name]().eval()
-    assert _parameters(ours) == _parameters(theirs)
+    assert parameter_count(ours) == parameter_count(theirs)
     load_in_order_(ours, theirs.state_dict())
     x = torch.randn(1, 3, 64, 65)
     with torch.no_grad():
@@ -112,8 +109,9 @@ def test_the_networks_are_those_of_the_libraries(library, name):
 )
 def test_macs_are_those_of_torchvision(builder, macs):
     models = pytest.importorskip("torchvision.models")
-    theirs = _on_paper(getattr(models, builder.__name__))
-    assert _macs(_on_paper(builder), 224) == _macs(theirs, 224) == macs
+    theirs = getattr(models, builder.__name__)
+    _, counted = counted_on_paper(theirs, 224)
+    assert counted_on_paper(builder, 224)[1] == counted == macs
 
 
 def test_layers_that_compute_nothing_leave_the_input_in_the_output():
@@ -142,7 +140,7 @@ def test_only_the_new_maps_depend_on_the_layer():
     [(densenet121, 32), (small_densenet, 4)],
 )
 def test_reduction_is_what_the_maps_show(builder, reduction):
-    net = _on_paper(builder)
+    net = on_paper(builder)
     maps = net.features(torch.zeros(1, net.in_channels, 64, 64, device="meta"))
     assert net.reduction == reduction
     assert maps.shape[2:] == (64 // reduction, 64 // reduction)
@@ -153,15 +151,15 @@ def test_reduction_is_what_the_maps_show(builder, reduction):
 def test_small_network_costs_what_it_should():
     net = small_densenet()
     macs = count_macs(net, torch.zeros(1, 1, 16, 16)).total
-    assert 400_000 <= macs == _macs(_on_paper(small_densenet), 16) <= 600_000
-    assert _parameters(net) < 100_000
+    assert 400_000 <= macs == counted_on_paper(small_densenet, 16)[1] <= 600_000
+    assert parameter_count(net) < 100_000
 
 
 @pytest.mark.parametrize("budget", [200_000, 300_000, 400_000, 600_000, 1_000_000])
 def test_some_width_meets_any_budget(budget):
     guess = (budget / 462_384) ** 0.5
     macs = [
-        _macs(_on_paper(lambda w=w: small_densenet(w)), 16)
+        counted_on_paper(lambda w=w: small_densenet(w), 16)[1]
         for w in (guess * (0.85 + 0.02 * step) for step in range(16))
     ]
     assert min(abs(m / budget - 1) for m in macs) < 0.055
@@ -173,7 +171,7 @@ def test_other_images_and_classes_are_possible():
     net = DenseNet((1, 1), growth=4, bottleneck=8, in_channels=1, classes=5)
     assert net(torch.randn(2, 1, 32, 32)).shape == (2, 5)
     for builder in (densenet121, densenet201):
-        net = _on_paper(lambda build=builder: build(in_channels=1, classes=5))
+        net = on_paper(lambda build=builder: build(in_channels=1, classes=5))
         assert net.features[0][0].in_channels == net.in_channels == 1
         assert net.classifier[-1].out_features == 5
 
@@ -210,7 +208,7 @@ def test_a_few_steps_lower_the_loss():
             "x must have 4 channels in dimension 1, got 3",
         ),
         (
-            lambda: _on_paper(densenet121)(torch.zeros(1, 3, 31, 64)),
+            lambda: on_paper(densenet121)(torch.zeros(1, 3, 31, 64)),
             "x must have 32 x 32 pixels or more, got 31 x 64",
         ),
         (
@@ -244,37 +242,3 @@ def _norm(bn, x):
     mean, variance = bn.running_mean.view(shape), bn.running_var.view(shape)
     scaled = (x - mean) / (variance + bn.eps).sqrt()
     return scaled * bn.weight.view(shape) + bn.bias.view(shape)
-
-
-def _parameters(net):
-    return sum(p.numel() for p in net.parameters())
-
-
-def _on_paper(build):
-    """Return a network without numbers, which only computes shapes."""
-    with torch.device("meta"):
-        return build()
-
-
-def _macs(net, size):
-    """Return outputs times weights of each, over all layers, for one image."""
-    macs = []
-    convs = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    for layer in convs:
-        layer.register_forward_hook(
-            lambda layer, _, y: macs.append(y.numel() * layer.weight[0].numel())
-        )
-    channels = convs[0].in_channels
-    net.eval()(torch.zeros(1, channels, size, size, device="meta"))
-    return sum(macs)
-
-
-def _randomised(net):
-    """Move batch norm off its initial state, in which it hides a swapped channel."""
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias)
-            nn.init.normal_(module.running_mean)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
-    return net.eval()

@@ -29,17 +29,13 @@ from effdl.nets.fasternet import (
 )
 from effdl.nets.weights import load_in_order_
 from effdl.train import train_classifier
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
+from on_paper import counted_on_paper, randomised
 
 
 @pytest.mark.parametrize(("activation", "f"), [(nn.ReLU, F.relu), (nn.GELU, F.gelu)])
 @pytest.mark.parametrize("share", [0.25, 0.5])
 def test_block_is_the_equation(activation, f, share):
-    block = _randomised(FasterBlock(8, share=share, activation=activation))
+    block = randomised(FasterBlock(8, share=share, activation=activation))
     widen, norm, _, narrow = block.mix
     x = torch.randn(2, 8, 6, 7)
     y = partial_conv(x, block.partial.conv.weight)
@@ -82,7 +78,9 @@ def test_parameters_and_macs_are_those_of_timm(size, name, parameters, macs):
     """MACs in millions. Nothing is computed but shapes."""
     timm = pytest.importorskip("timm")
     ours, counted = _network(size)
-    theirs, expected = _on_paper(lambda: timm.create_model(f"fasternet_{name}"), 224)
+    theirs, expected = counted_on_paper(
+        lambda: timm.create_model(f"fasternet_{name}"), 224
+    )
     assert parameter_count(ours) == parameter_count(theirs) == parameters
     assert counted == expected
     assert round(counted / 1e6, 1) == macs
@@ -92,7 +90,7 @@ def test_parameters_and_macs_are_those_of_timm(size, name, parameters, macs):
 def test_it_is_the_network_of_timm(size, name):
     """The one size with GELU, the other with ReLU."""
     timm = pytest.importorskip("timm")
-    theirs = _randomised(timm.create_model(f"fasternet_{name}"))
+    theirs = randomised(timm.create_model(f"fasternet_{name}"))
     ours, x = fasternet(size).eval(), torch.randn(1, 3, 64, 96)
     load_in_order_(ours, _in_order_of_the_calls(theirs, x))
     with torch.no_grad():
@@ -120,7 +118,7 @@ def test_counts_are_the_published_ones(size, parameters, macs):
 def test_a_traced_count_and_the_sum_over_layers_agree_with_the_count_of_shapes():
     """The partial convolution is a layer like any other."""
     net, x = fasternet(T0), torch.zeros(1, 3, 64, 64)
-    _, macs = _on_paper(lambda: fasternet(T0), 64)
+    _, macs = counted_on_paper(lambda: fasternet(T0), 64)
     assert count_macs(net, x).total == macs
     assert sum(cost.macs for cost in layer_costs(net, x)) == macs
 
@@ -168,7 +166,7 @@ def test_small_sizes_have_gelu_and_large_ones_relu(size, activation):
 
 @pytest.mark.parametrize("builder", [lambda: fasternet(T0), small_fasternet])
 def test_reduction_is_what_the_maps_show(builder):
-    net, _ = _on_paper(builder, 64)
+    net, _ = counted_on_paper(builder, 64)
     channels = net.features[0][0].in_channels
     maps = net.features(torch.zeros(1, channels, 64, 64, device="meta"))
     assert maps.shape[2:] == (64 // net.reduction, 64 // net.reduction)
@@ -176,7 +174,7 @@ def test_reduction_is_what_the_maps_show(builder):
 
 
 def test_small_network_costs_what_it_should():
-    net, macs = _on_paper(small_fasternet, 16)
+    net, macs = counted_on_paper(small_fasternet, 16)
     assert 400_000 <= macs <= 600_000
     assert parameter_count(net) < 100_000
 
@@ -184,9 +182,9 @@ def test_small_network_costs_what_it_should():
 @pytest.mark.parametrize("budget", [200_000, 500_000, 1_000_000])
 def test_some_width_meets_any_budget(budget):
     """MACs grow about as the square of the width: begin there and look around."""
-    _, macs = _on_paper(small_fasternet, 16)
+    _, macs = counted_on_paper(small_fasternet, 16)
     widths = [(budget / macs) ** 0.5 * (1 + s / 50) for s in (0, -2, 2, -4, 4, -6)]
-    found = (_on_paper(lambda w=w: small_fasternet(w), 16)[1] for w in widths)
+    found = (counted_on_paper(lambda w=w: small_fasternet(w), 16)[1] for w in widths)
     assert any(macs == pytest.approx(budget, rel=0.05) for macs in found)
 
 
@@ -262,30 +260,10 @@ def _in_order_of_the_calls(net, x):
 
 @functools.cache
 def _network(size):
-    return _on_paper(lambda: fasternet(size), 224)
-
-
-def _on_paper(build, size):
-    """Return a network without numbers and its MACs: only shapes are computed."""
-    with torch.device("meta"):
-        net = build()
-        first = next(m for m in net.modules() if isinstance(m, nn.Conv2d))
-        x = torch.zeros(1, first.in_channels, size, size)
-    return net, torch_flops(net, x) // 2
+    return counted_on_paper(lambda: fasternet(size), 224)
 
 
 def _normalised(x, bn):
     scale = bn.weight / (bn.running_var + bn.eps).sqrt()
     shift = bn.bias - bn.running_mean * scale
     return x * scale[:, None, None] + shift[:, None, None]
-
-
-def _randomised(net):
-    """Move batch norm off its initial state, in which it hides a swapped channel."""
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias)
-            nn.init.normal_(module.running_mean)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
-    return net.eval()

@@ -10,11 +10,6 @@ from effdl.measure.macs import count_macs
 from effdl.nets.g_ghost import GGhostStage, complicated_channels, stage_weights
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
 def stage(channels: int = 10, blocks: int = 3, share: float = 0.4) -> GGhostStage:
     width = complicated_channels(channels, share)
     layers = [conv_bn(width, width, 3) for _ in range(blocks)]

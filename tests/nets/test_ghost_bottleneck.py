@@ -8,17 +8,13 @@ from torch import nn
 from effdl.conv.ghost import GhostConv2d
 from effdl.nets.ghost_bottleneck import GhostBottleneck
 from effdl.nets.weights import load_in_order_
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
+from on_paper import randomised
 
 
 def test_output_is_the_layers_written_out():
     """Expand, halve, gate, project; the shortcut halved and widened beside it."""
     block = GhostBottleneck(6, 16, 8, 5, stride=2, squeeze=0.25).eval()
-    _randomise_batch_norm(block)
+    randomised(block)
     x = torch.randn(2, 6, 8, 8)
     expand, halve, gate, project = block.branch
 
@@ -65,7 +61,7 @@ def test_agrees_with_timm(sizes, stride, squeeze):
     ghostnet = pytest.importorskip("timm.models.ghostnet")
     theirs = ghostnet.GhostBottleneck(*sizes, stride=stride, se_ratio=squeeze)
     ours = GhostBottleneck(*sizes, stride=stride, squeeze=squeeze)
-    _randomise_batch_norm(theirs)
+    randomised(theirs)
     load_in_order_(ours, theirs.state_dict())
     x = torch.randn(2, sizes[0], 9, 8)
     torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))
@@ -168,13 +164,3 @@ def _norm(layer: nn.BatchNorm2d, x: torch.Tensor) -> torch.Tensor:
         for v in (layer.running_mean, layer.running_var, layer.weight, layer.bias)
     )
     return (x - mean) / (var + layer.eps).sqrt() * scale + shift
-
-
-def _randomise_batch_norm(model: nn.Module) -> None:
-    """Move batch norm off its initial state, in which it hides a swapped channel."""
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias)
-            nn.init.normal_(module.running_mean)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)

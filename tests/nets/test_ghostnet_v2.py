@@ -21,11 +21,7 @@ from effdl.nets.ghostnet_v2 import (
     small_ghostnet_v2,
 )
 from effdl.nets.weights import load_in_order_
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
+from on_paper import randomised
 
 
 def test_the_layer_is_ghost_maps_times_gate_of_the_same_input():
@@ -73,7 +69,7 @@ def test_agrees_with_timm(width):
     ghostnet = pytest.importorskip("timm.models.ghostnet")
     theirs = ghostnet._create_ghostnet("ghostnetv2_100", width=width, version="v2")
     ours = ghostnet_v2(width)
-    _randomise_batch_norm(theirs)
+    randomised(theirs)
     load_in_order_(ours, theirs.state_dict())
     assert parameter_count(ours) == parameter_count(theirs)
     x = torch.randn(2, 3, 40, 64)
@@ -88,7 +84,7 @@ def test_the_layer_agrees_with_timm(in_channels, out_channels):
     ghostnet = pytest.importorskip("timm.models.ghostnet")
     theirs = ghostnet.GhostModuleV2(in_channels, out_channels)
     ours = GatedGhostConv2d(in_channels, out_channels)
-    _randomise_batch_norm(theirs)
+    randomised(theirs)
     load_in_order_(ours, theirs.state_dict())
     x = torch.randn(2, in_channels, 9, 8)
     torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))
@@ -200,13 +196,3 @@ def _small_v1() -> GhostNetV1:
     return GhostNetV1(
         SMALL_GHOSTNET, stem=8, stem_stride=1, head=96, in_channels=1, classes=10
     )
-
-
-def _randomise_batch_norm(model: nn.Module) -> None:
-    """Move batch norm off its initial state, in which it hides a swapped channel."""
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias)
-            nn.init.normal_(module.running_mean)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from torch import nn
 
 from effdl.conv.cost import conv_cost
 from effdl.conv.depthwise import depthwise
@@ -16,20 +15,16 @@ from effdl.nets.inverted_residual import (
     relu_round_trip,
 )
 from effdl.nets.weights import load_in_order_
+from on_paper import randomised
 
 ANGLE = torch.linspace(0, 6 * math.pi, 200)
 SPIRAL = torch.stack((ANGLE * ANGLE.cos(), ANGLE * ANGLE.sin()), dim=1)  # (200, 2)
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
 @pytest.mark.parametrize(("stride", "n"), [(1, 5), (1, 7), (2, 5)])
 def test_block_is_the_four_equations(stride, n):
     """Matrix products and shifted copies; inputs so large that ReLU6 clips."""
-    block = _randomised(InvertedResidual(5, n, stride=stride, expansion=3))
+    block = randomised(InvertedResidual(5, n, stride=stride, expansion=3))
     (expand, bn1, _), (conv, bn2, _), (project, bn3) = block.layers
     x = 5 * torch.randn(2, 5, 8, 9)
 
@@ -62,7 +57,7 @@ def test_macs_by_the_formula(stride):
 def test_block_agrees_with_torchvision(arguments):
     reference = pytest.importorskip("torchvision.models.mobilenetv2")
     c, n, stride, expansion = arguments
-    theirs = _randomised(reference.InvertedResidual(*arguments))
+    theirs = randomised(reference.InvertedResidual(*arguments))
     ours = InvertedResidual(c, n, stride=stride, expansion=expansion).eval()
     load_in_order_(ours, theirs.state_dict())
     x = torch.randn(2, c, 9, 10)
@@ -177,14 +172,3 @@ def _normalised(x, bn):
     scale = bn.weight / (bn.running_var + bn.eps).sqrt()
     shift = bn.bias - bn.running_mean * scale
     return x * scale[:, None, None] + shift[:, None, None]
-
-
-def _randomised(net):
-    """Move batch norm off its initial state, in which it hides a swapped channel."""
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias)
-            nn.init.normal_(module.running_mean)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
-    return net.eval()

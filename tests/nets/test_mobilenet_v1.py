@@ -10,6 +10,7 @@ from effdl.blocks import conv_bn
 from effdl.conv.depthwise import depthwise, separable_saving
 from effdl.conv.pointwise import pointwise
 from effdl.data.digits import moved_digits
+from effdl.measure.count import parameter_count
 from effdl.measure.macs import count_macs
 from effdl.nets.mobilenet_v1 import (
     MOBILENET_V1,
@@ -21,21 +22,17 @@ from effdl.nets.mobilenet_v1 import (
 )
 from effdl.nets.weights import load_in_order_
 from effdl.train import train_classifier
+from on_paper import randomised
 
 # Channels of the 13 blocks, in and out, as in Table 1 of the paper.
 CHANNELS = [(32, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 512)]
 CHANNELS += [(512, 512)] * 5 + [(512, 1024), (1024, 1024)]
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
 @pytest.mark.parametrize("stride", [1, 2])
 def test_block_is_the_two_equations(stride):
     """Shifted copies and a matrix product; inputs so large that ReLU6 clips."""
-    block = _randomised(SeparableBlock(5, 7, stride=stride))
+    block = randomised(SeparableBlock(5, 7, stride=stride))
     (conv, bn, _), (mix, mix_bn, _) = block.depthwise, block.pointwise
     x = 5 * torch.randn(2, 5, 8, 9)
 
@@ -52,22 +49,24 @@ def test_parameters_by_hand():
     """A block has 9 c + c n weights, and two numbers a channel in each batch norm."""
     stem = 3 * 9 * 32 + 2 * 32
     blocks = sum(9 * c + 2 * c + c * n + 2 * n for c, n in CHANNELS)
-    assert _parameters(mobilenet_v1()) == stem + blocks + 1024 * 1000 + 1000 == 4231976
+    assert (
+        parameter_count(mobilenet_v1()) == stem + blocks + 1024 * 1000 + 1000 == 4231976
+    )
 
 
 def test_parameters_of_the_small_network_by_hand():
     """16 channels, then 16-32, 32-32, 32-64, and three times 64-64."""
     pairs = [(16, 32), (32, 32), (32, 64), (64, 64), (64, 64), (64, 64)]
     blocks = sum(9 * c + 2 * c + c * n + 2 * n for c, n in pairs)
-    assert _parameters(small_mobilenet_v1()) == 9 * 16 + 32 + blocks + 650 == 20330
+    assert parameter_count(small_mobilenet_v1()) == 9 * 16 + 32 + blocks + 650 == 20330
 
 
 @pytest.mark.parametrize(("name", "width"), [("100", 1.0), ("125", 1.25)])
 def test_it_is_the_network_of_timm(name, width):
     timm = pytest.importorskip("timm")
-    theirs = _randomised(timm.create_model(f"mobilenetv1_{name}"))
+    theirs = randomised(timm.create_model(f"mobilenetv1_{name}"))
     ours = mobilenet_v1(width).eval()
-    assert _parameters(ours) == _parameters(theirs)
+    assert parameter_count(ours) == parameter_count(theirs)
     x = 10 * torch.randn(1, 3, 64, 65)  # ReLU6 has something to clip
     assert count_macs(ours, x).total == count_macs(theirs, x).total
 
@@ -94,7 +93,7 @@ def test_widths_and_resolutions_as_published(
     """Tables 6 and 7. Of the 290.7 at 160 pixels the paper prints 290."""
     net, macs = _on_paper(lambda: mobilenet_v1(width), size)
     assert macs.total() / 1e6 == pytest.approx(millions_of_macs, abs=0.75)
-    assert round(_parameters(net) / 1e6, 1) == millions_of_weights
+    assert round(parameter_count(net) / 1e6, 1) == millions_of_weights
 
 
 def test_ordinary_convolutions_in_place_of_the_blocks_cost_what_the_paper_says():
@@ -105,9 +104,11 @@ def test_ordinary_convolutions_in_place_of_the_blocks_cost_what_the_paper_says()
 
     net, macs = _on_paper(lambda: MobileNetV1(MOBILENET_V1, block=ordinary), 224)
     separable, few = _on_paper(mobilenet_v1, 224)
-    assert round(_parameters(net) / 1e6, 1) == 29.3
+    assert round(parameter_count(net) / 1e6, 1) == 29.3
     assert (macs.total() - 1024 * 1000) // 10**6 == 4866
-    assert _parameters(net) / _parameters(separable) == pytest.approx(7, abs=0.1)
+    assert parameter_count(net) / parameter_count(separable) == pytest.approx(
+        7, abs=0.1
+    )
     assert macs.total() / few.total() == pytest.approx(8.6, abs=0.05)
 
 
@@ -160,7 +161,7 @@ def test_width_scales_every_channel_but_the_image_and_the_classes():
 def test_small_network_costs_what_it_should():
     net, macs = _on_paper(small_mobilenet_v1, 16)
     assert 400_000 <= macs.total() <= 600_000
-    assert _parameters(net) < 100_000
+    assert parameter_count(net) < 100_000
 
 
 @pytest.mark.parametrize("budget", [200_000, 500_000, 1_000_000])
@@ -225,10 +226,6 @@ def test_bad_arguments_and_inputs_are_named(call, message):
         call()
 
 
-def _parameters(net):
-    return sum(p.numel() for p in net.parameters())
-
-
 def _on_paper(build, size):
     """Return a network without numbers, and its MACs by kind: only shapes are computed.
 
@@ -255,14 +252,3 @@ def _normalised(x, bn):
     scale = bn.weight / (bn.running_var + bn.eps).sqrt()
     shift = bn.bias - bn.running_mean * scale
     return x * scale[:, None, None] + shift[:, None, None]
-
-
-def _randomised(net):
-    """Move batch norm off its initial state, in which it hides a swapped channel."""
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias)
-            nn.init.normal_(module.running_mean)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
-    return net.eval()

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from effdl.data.digits import moved_digits
+from effdl.measure.count import parameter_count
 from effdl.measure.macs import count_macs
 from effdl.nets.mobilenet_v2 import (
     MobileNetV2,
@@ -14,15 +15,11 @@ from effdl.nets.mobilenet_v2 import (
 )
 from effdl.nets.weights import load_in_order_
 from effdl.train import train_classifier
+from on_paper import counted_on_paper, randomised
 
 # Table 2 of the paper: t, c, n, s.
 TABLE = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1)]
 TABLE += [(6, 160, 3, 2), (6, 320, 1, 1)]
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
 
 
 def test_parameters_by_hand():
@@ -38,7 +35,7 @@ def test_parameters_by_hand():
             total += (c * w + 2 * w) if t > 1 else 0
             c = n
     total += 320 * 1280 + 2 * 1280 + 1281 * 1000
-    assert _parameters(mobilenet_v2()) == total == 3504872
+    assert parameter_count(mobilenet_v2()) == total == 3504872
 
 
 def test_parameters_of_the_small_network_by_hand():
@@ -47,19 +44,19 @@ def test_parameters_of_the_small_network_by_hand():
     total += 8 * (9 + 16) + 2 * (8 + 16)
     for c, w, n in [(16, 32, 16), (16, 48, 32), (32, 96, 32), (32, 96, 32)]:
         total += w * (c + 9 + n) + 2 * (2 * w + n)
-    assert _parameters(small_mobilenet_v2()) == total == 22538
+    assert parameter_count(small_mobilenet_v2()) == total == 22538
 
 
 @pytest.mark.parametrize(("name", "width"), [("050", 0.5), ("100", 1.0), ("140", 1.4)])
 def test_it_is_the_network_of_timm(name, width):
     timm = pytest.importorskip("timm")
-    theirs = _randomised(timm.create_model(f"mobilenetv2_{name}"))
+    theirs = randomised(timm.create_model(f"mobilenetv2_{name}"))
     _assert_same(mobilenet_v2(width), theirs)
 
 
 def test_it_is_the_network_of_torchvision():
     models = pytest.importorskip("torchvision.models")
-    theirs = _randomised(models.mobilenet_v2())
+    theirs = randomised(models.mobilenet_v2())
     _assert_same(mobilenet_v2(), theirs)
     x = torch.zeros(1, 3, 64, 64)
     assert count_macs(mobilenet_v2(), x).total == count_macs(theirs, x).total
@@ -80,16 +77,16 @@ def test_widths_as_the_authors_list_them(width, millions_of_macs, millions_of_we
 
     This is why 3.47, and 3.4 in the paper, is less than the 3.50 of the network.
     """
-    net, macs = _on_paper(lambda: mobilenet_v2(width), 224)
+    net, macs = counted_on_paper(lambda: mobilenet_v2(width), 224)
     norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
-    weights = _parameters(net) - sum(map(_parameters, norms))
+    weights = parameter_count(net) - sum(map(parameter_count, norms))
     assert macs // 10**6 == millions_of_macs
     assert round(weights / 1e6, 2) == millions_of_weights
 
 
 @pytest.mark.parametrize(("width", "channels"), [(0.5, 1280), (1, 1280), (1.4, 1792)])
 def test_the_last_convolution_only_grows(width, channels):
-    net, _ = _on_paper(lambda: mobilenet_v2(width), 64)
+    net, _ = counted_on_paper(lambda: mobilenet_v2(width), 64)
     assert net.classifier[-1].in_features == channels
 
 
@@ -97,7 +94,7 @@ def test_the_last_convolution_only_grows(width, channels):
     ("builder", "reduction"), [(mobilenet_v2, 32), (small_mobilenet_v2, 4)]
 )
 def test_reduction_is_what_the_maps_show(builder, reduction):
-    net, _ = _on_paper(builder, 64)
+    net, _ = counted_on_paper(builder, 64)
     maps = net.features(torch.zeros(1, net.in_channels, 64, 64, device="meta"))
     assert net.reduction == reduction
     assert maps.shape[2:] == (64 // reduction, 64 // reduction)
@@ -119,16 +116,16 @@ def test_a_fifth_of_the_last_features_drops_out():
 
 
 def test_small_network_costs_what_it_should():
-    net, macs = _on_paper(small_mobilenet_v2, 16)
+    net, macs = counted_on_paper(small_mobilenet_v2, 16)
     assert 400_000 <= macs <= 600_000
-    assert _parameters(net) < 100_000
+    assert parameter_count(net) < 100_000
 
 
 @pytest.mark.parametrize("budget", [200_000, 500_000, 1_000_000])
 def test_some_width_meets_any_budget(budget):
     guess = (budget / 455_000) ** 0.5
     widths = [guess * (0.94 + 0.02 * step) for step in range(7)]
-    macs = [_on_paper(lambda w=w: small_mobilenet_v2(w), 16)[1] for w in widths]
+    macs = [counted_on_paper(lambda w=w: small_mobilenet_v2(w), 16)[1] for w in widths]
     assert min(abs(m / budget - 1) for m in macs) < 0.05
 
 
@@ -188,39 +185,7 @@ def test_bad_arguments_and_inputs_are_named(call, message):
 def _assert_same(ours, theirs):
     """Compare parameters, and the outputs with the same weights."""
     ours, x = ours.eval(), 10 * torch.randn(1, 3, 64, 65)  # for ReLU6 to clip
-    assert _parameters(ours) == _parameters(theirs)
+    assert parameter_count(ours) == parameter_count(theirs)
     load_in_order_(ours, theirs.state_dict())
     with torch.no_grad():
         torch.testing.assert_close(ours(x), theirs(x))
-
-
-def _parameters(net):
-    return sum(p.numel() for p in net.parameters())
-
-
-def _on_paper(build, size):
-    """Return a network without numbers, and its MACs: only shapes are computed.
-
-    A layer takes as many MACs as it has outputs, times the weights of one of them.
-    """
-    with torch.device("meta"):
-        net = build()
-    macs = []
-    for layer in net.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            layer.register_forward_hook(
-                lambda layer, _, y: macs.append(y.numel() * layer.weight[0].numel())
-            )
-    net(torch.zeros(1, net.in_channels, size, size, device="meta"))
-    return net, sum(macs)
-
-
-def _randomised(net):
-    """Move batch norm off its initial state, in which it hides a swapped channel."""
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias)
-            nn.init.normal_(module.running_mean)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
-    return net.eval()

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from effdl.measure.count import parameter_count
 from effdl.nets.residual import (
     BasicBlock,
     Bottleneck,
@@ -14,17 +15,13 @@ from effdl.nets.residual import (
     zero_last_batch_norm_,
 )
 from effdl.nets.weights import load_in_order_
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
+from on_paper import randomised
 
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_a_basic_block_is_its_equation(stride):
     """relu(BN(3x3 relu(BN(3x3 x))) + BN(1x1 x)), batch norm written out."""
-    block = _randomised(BasicBlock(4, 6, stride=stride))
+    block = randomised(BasicBlock(4, 6, stride=stride))
     (conv_1, bn_1, _), (conv_2, bn_2) = block.residual
     conv_s, bn_s = block.shortcut
     x = torch.randn(2, 4, 7, 8)
@@ -37,7 +34,7 @@ def test_a_basic_block_is_its_equation(stride):
 @pytest.mark.parametrize("stride", [1, 2])
 def test_a_bottleneck_is_its_equation(stride):
     """The 1x1, 3x3, 1x1 residual; the stride is in the middle (v1.5)."""
-    block = _randomised(Bottleneck(6, 8, stride=stride))
+    block = randomised(Bottleneck(6, 8, stride=stride))
     (conv_1, bn_1, _), (conv_2, bn_2, _), (conv_3, bn_3) = block.residual
     conv_s, bn_s = block.shortcut
     assert conv_2.weight.shape == (2, 2, 3, 3)  # a quarter of 8
@@ -63,16 +60,16 @@ def test_option_a_pixel_by_pixel(stride):
 def test_weights_by_hand():
     """Basic: 18 c^2 and 4 c for batch norm; bottleneck: 17 m^2, and 12 m."""
     c, m = 12, 3
-    assert _parameters(BasicBlock(c, c)) == 18 * c**2 + 4 * c
-    assert _parameters(Bottleneck(c, c)) == 17 * m**2 + 12 * m
+    assert parameter_count(BasicBlock(c, c)) == 18 * c**2 + 4 * c
+    assert parameter_count(Bottleneck(c, c)) == 17 * m**2 + 12 * m
 
 
 def test_only_option_b_has_weights():
     """16 to 32 channels: 512 weights, and 64 for batch norm."""
     a = BasicBlock(16, 32, stride=2, shortcut=ZeroPadShortcut)
     b = BasicBlock(16, 32, stride=2)
-    assert _parameters(b) - _parameters(a) == 512 + 64
-    assert _parameters(projection_shortcut(16, 32, 2)) == 512 + 64
+    assert parameter_count(b) - parameter_count(a) == 512 + 64
+    assert parameter_count(projection_shortcut(16, 32, 2)) == 512 + 64
 
 
 @pytest.mark.parametrize("module", ["torchvision.models.resnet", "timm.models.resnet"])
@@ -89,7 +86,7 @@ def test_blocks_are_those_of_the_libraries(module, channels, stride):
             conv = nn.Conv2d(8, channels, 1, stride=stride, bias=False)
             shortcut = nn.Sequential(conv, nn.BatchNorm2d(channels))
         reference = theirs(8, planes, stride=stride, downsample=shortcut)
-        _randomised(reference)
+        randomised(reference)
         block = ours(8, channels, stride=stride).eval()
         load_in_order_(block, reference.state_dict())
         x = torch.randn(2, 8, 9, 9)
@@ -109,7 +106,7 @@ def test_a_zero_residual_makes_the_block_the_identity_after_relu(block):
 @pytest.mark.parametrize("shortcut", [ZeroPadShortcut, projection_shortcut])
 def test_a_zero_residual_leaves_the_shortcut(shortcut):
     """The shortcut's own batch norm is not touched."""
-    block = _randomised(BasicBlock(4, 6, stride=2, shortcut=shortcut))
+    block = randomised(BasicBlock(4, 6, stride=2, shortcut=shortcut))
     kept = {k: v.clone() for k, v in block.state_dict().items()}
     zero_last_batch_norm_(block)
     x = torch.randn(2, 4, 6, 6)
@@ -185,18 +182,3 @@ def _norm(bn, x):
     mean, variance = bn.running_mean.view(shape), bn.running_var.view(shape)
     scaled = (x - mean) / (variance + bn.eps).sqrt()
     return scaled * bn.weight.view(shape) + bn.bias.view(shape)
-
-
-def _parameters(net):
-    return sum(p.numel() for p in net.parameters())
-
-
-def _randomised(net):
-    """Move batch norm off its initial state, in which it hides a swapped channel."""
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias)
-            nn.init.normal_(module.running_mean)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
-    return net.eval()

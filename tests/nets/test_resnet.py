@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from effdl.data.digits import moved_digits
+from effdl.measure.count import parameter_count
 from effdl.measure.macs import count_macs, torch_flops
 from effdl.nets.residual import BasicBlock, zero_last_batch_norm_
 from effdl.nets.resnet import (
@@ -18,11 +19,7 @@ from effdl.nets.resnet import (
 )
 from effdl.nets.weights import load_in_order_
 from effdl.train import train_classifier
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
+from on_paper import counted_on_paper, on_paper, randomised
 
 
 @pytest.mark.parametrize(
@@ -39,8 +36,8 @@ def test_cifar_networks_have_the_parameters_of_the_papers_table(depth, published
     for c in (16, 32, 64):
         expected += n * (18 * c**2 + 4 * c)
         expected -= 9 * c * c // 2 if c > 16 else 0  # half as many inputs
-    net = _on_paper(lambda: cifar_resnet(depth))
-    assert _parameters(net) == expected
+    net = on_paper(lambda: cifar_resnet(depth))
+    assert parameter_count(net) == expected
     digits = 1 if depth == 110 else 2
     assert round(expected / 1e6, digits) == published
     assert sum(isinstance(m, nn.Conv2d | nn.Linear) for m in net.modules()) == depth
@@ -59,15 +56,15 @@ def test_parameters_of_the_small_network_by_hand():
     convs = [(1, 4), (4, 4), (4, 4), (4, 10), *[(10, 10)] * 3, (10, 20)]
     convs += [(20, 20)] * 3
     expected = sum(9 * c * n + 2 * n for c, n in convs) + 210
-    assert _parameters(small_resnet()) == expected == 16458
+    assert parameter_count(small_resnet()) == expected == 16458
 
 
 @pytest.mark.parametrize("library", ["torchvision", "timm"])
 def test_resnet50_is_that_of_the_libraries(library):
     pytest.importorskip(library)
-    theirs = _randomised(_reference(library))
+    theirs = randomised(_reference(library))
     ours, x = resnet50().eval(), torch.randn(1, 3, 64, 65)
-    assert _parameters(ours) == _parameters(theirs) == 25_557_032
+    assert parameter_count(ours) == parameter_count(theirs) == 25_557_032
     load_in_order_(ours, theirs.state_dict())
     with torch.no_grad():
         torch.testing.assert_close(ours(x), theirs(x), rtol=1e-5, atol=1e-5)
@@ -85,7 +82,7 @@ def test_resnet50_costs_what_torchvisions_does_nearly_all_of_it_in_convolutions(
 
 
 def test_the_authors_strides_would_make_it_cheaper():
-    net = _on_paper(resnet50)
+    net = on_paper(resnet50)
     for block in net.features[2:]:
         first, second = block.residual[0][0], block.residual[1][0]
         first.stride, second.stride = second.stride, first.stride
@@ -119,7 +116,7 @@ def test_only_the_first_block_of_a_stage_strides():
     ("builder", "reduction"), [(resnet50, 32), (cifar_resnet, 4), (small_resnet, 4)]
 )
 def test_reduction_is_what_the_maps_show(builder, reduction):
-    net = _on_paper(builder)
+    net = on_paper(builder)
     maps = net.features(torch.zeros(1, net.in_channels, 64, 64, device="meta"))
     assert net.reduction == reduction
     assert maps.shape[2:] == (64 // reduction, 64 // reduction)
@@ -129,15 +126,18 @@ def test_reduction_is_what_the_maps_show(builder, reduction):
 
 def test_small_network_costs_what_it_should():
     macs = count_macs(small_resnet(), torch.zeros(1, 1, 16, 16)).total
-    assert 400_000 <= macs == _macs(1.0) <= 600_000
-    assert _parameters(small_resnet()) < 100_000
+    assert 400_000 <= macs == counted_on_paper(small_resnet, 16)[1] <= 600_000
+    assert parameter_count(small_resnet()) < 100_000
 
 
 @pytest.mark.parametrize("budget", [200_000, 300_000, 400_000, 600_000, 1_000_000])
 def test_some_width_meets_any_budget(budget):
     """To 6.3 % at worst: channels are few, so a step of one is large."""
-    guess = (budget / _macs(1.0)) ** 0.5
-    macs = [_macs(guess * (0.85 + 0.02 * step)) for step in range(16)]
+    guess = (budget / counted_on_paper(small_resnet, 16)[1]) ** 0.5
+    macs = [
+        counted_on_paper(lambda s=step: small_resnet(guess * (0.85 + 0.02 * s)), 16)[1]
+        for step in range(16)
+    ]
     assert min(abs(m / budget - 1) for m in macs) < 0.063
 
 
@@ -146,7 +146,7 @@ def test_other_images_and_classes_are_possible():
     assert net(torch.randn(2, 3, 12, 12)).shape == (2, 7)
     net = cifar_resnet(8, in_channels=1, classes=5)
     assert net(torch.randn(2, 1, 28, 28)).shape == (2, 5)
-    net = _on_paper(lambda: resnet50(in_channels=1, classes=5))
+    net = on_paper(lambda: resnet50(in_channels=1, classes=5))
     assert net(torch.zeros(2, 1, 64, 64, device="meta")).shape == (2, 5)
 
 
@@ -175,7 +175,7 @@ def test_a_few_steps_lower_the_loss():
         (lambda: ResNet([Stage(8, 0, 1)]), "blocks must be at least 1, got 0"),
         (lambda: ResNet([Stage(10, 1, 1)]), "expansion=4 must divide out_channels"),
         (
-            lambda: _on_paper(resnet50)(torch.zeros(1, 3, 31, 64)),
+            lambda: on_paper(resnet50)(torch.zeros(1, 3, 31, 64)),
             "x must have 32 x 32 pixels or more, got 31 x 64",
         ),
         (
@@ -201,36 +201,3 @@ def _reference(library):
     from torchvision import models
 
     return models.resnet50()
-
-
-def _parameters(net):
-    return sum(p.numel() for p in net.parameters())
-
-
-def _on_paper(build):
-    """Return a network without numbers, which only computes shapes."""
-    with torch.device("meta"):
-        return build()
-
-
-def _macs(width):
-    """Return outputs times weights of each, over all layers, for a digit scene."""
-    net, macs = _on_paper(lambda: small_resnet(width)), []
-    for layer in net.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            layer.register_forward_hook(
-                lambda layer, _, y: macs.append(y.numel() * layer.weight[0].numel())
-            )
-    net(torch.zeros(1, 1, 16, 16, device="meta"))
-    return sum(macs)
-
-
-def _randomised(net):
-    """Move batch norm off its initial state, in which it hides a swapped channel."""
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias)
-            nn.init.normal_(module.running_mean)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
-    return net.eval()

@@ -9,17 +9,13 @@ from effdl.conv.pointwise import pointwise
 from effdl.measure.macs import torch_flops
 from effdl.nets.inverted_residual import InvertedResidual
 from effdl.nets.sandglass import Sandglass, middle_channels
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
+from on_paper import randomised
 
 
 @pytest.mark.parametrize(("stride", "n"), [(1, 12), (1, 10), (2, 12)])
 def test_block_is_the_five_equations(stride, n):
     """Matrix products and shifted copies; inputs so large that ReLU6 clips."""
-    block = _randomised(Sandglass(12, n, stride=stride, ratio=4))
+    block = randomised(Sandglass(12, n, stride=stride, ratio=4))
     (first, bn1, _), (reduce, bn2), (expand, bn3, _), (last, bn4) = block.layers
     nn.init.constant_(bn3.weight, 10)
     x = 5 * torch.randn(2, 12, 8, 9)
@@ -160,14 +156,3 @@ def _normalised(x, bn):
     scale = bn.weight / (bn.running_var + bn.eps).sqrt()
     shift = bn.bias - bn.running_mean * scale
     return x * scale[:, None, None] + shift[:, None, None]
-
-
-def _randomised(net):
-    """Move batch norm off its initial state, in which it hides a swapped channel."""
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias)
-            nn.init.normal_(module.running_mean)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
-    return net.eval()

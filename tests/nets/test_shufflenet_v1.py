@@ -20,21 +20,17 @@ from effdl.nets.shufflenet_v1 import (
     small_shufflenet_v1,
 )
 from effdl.train import train_classifier
+from on_paper import counted_on_paper, randomised
 
 # Channels of stage 2 for each g, Table 1 of the paper; the others double them.
 PAPER = {1: 144, 2: 200, 3: 240, 4: 272, 8: 384}
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
 
 
 @pytest.mark.parametrize("groups", [1, 2, 3])
 @pytest.mark.parametrize(("in_channels", "stride"), [(24, 1), (6, 2)])
 def test_unit_is_the_equations(groups, in_channels, stride):
     """Groups convolved one by one, a table transposed, nine pixels averaged."""
-    unit = _randomised(ShuffleUnit(in_channels, 24, groups=groups, stride=stride))
+    unit = randomised(ShuffleUnit(in_channels, 24, groups=groups, stride=stride))
     (squeeze, norm_1, _), _, (depth, norm_2), (expand, norm_3) = unit.branch
     x = torch.randn(2, in_channels, 7, 8)
 
@@ -119,7 +115,7 @@ def test_every_number_of_groups_has_the_complexity_of_the_table(groups, publishe
 def test_a_traced_count_agrees_with_the_count_of_shapes():
     """The two counters share no code."""
     counted = count_macs(shufflenet_v1(0.5), torch.zeros(1, 3, 64, 64)).total
-    assert counted == _on_paper(lambda: shufflenet_v1(0.5), 64)[1]
+    assert counted == counted_on_paper(lambda: shufflenet_v1(0.5), 64)[1]
 
 
 def test_it_costs_half_of_the_mobilenet_it_is_compared_with():
@@ -138,7 +134,7 @@ def test_it_costs_half_of_the_mobilenet_it_is_compared_with():
 
 def test_shuffling_after_the_depthwise_layer_gives_the_same_function():
     """The order of the authors' code, once the depthwise weights have moved."""
-    unit = _randomised(ShuffleUnit(12, 12, groups=3))
+    unit = randomised(ShuffleUnit(12, 12, groups=3))
     squeeze, _, (depth, norm), expand = unit.branch
     x = torch.randn(2, 12, 5, 6)
 
@@ -183,12 +179,12 @@ def test_bottleneck_is_rounded_to_whole_groups():
     """100 / 4 = 25 is odd: 24. And a group has at least one channel."""
     assert ShuffleUnit(100, 100, groups=2).branch[0][0].out_channels == 24
     assert ShuffleUnit(3, 3, groups=3).branch[0][0].out_channels == 3
-    assert _on_paper(lambda: shufflenet_v1(0.5, groups=2), 64)[0].reduction == 32
+    assert counted_on_paper(lambda: shufflenet_v1(0.5, groups=2), 64)[0].reduction == 32
 
 
 @pytest.mark.parametrize("builder", [shufflenet_v1, small_shufflenet_v1])
 def test_reduction_is_what_the_maps_show(builder):
-    net, _ = _on_paper(builder, 64)
+    net, _ = counted_on_paper(builder, 64)
     channels = net.features[0][0].in_channels
     maps = net.features(torch.zeros(1, channels, 64, 64, device="meta"))
     assert maps.shape[2:] == (64 // net.reduction, 64 // net.reduction)
@@ -196,7 +192,7 @@ def test_reduction_is_what_the_maps_show(builder):
 
 
 def test_small_network_costs_what_it_should():
-    net, macs = _on_paper(small_shufflenet_v1, 16)
+    net, macs = counted_on_paper(small_shufflenet_v1, 16)
     assert 400_000 <= macs <= 600_000
     assert parameter_count(net) < 100_000
 
@@ -204,9 +200,11 @@ def test_small_network_costs_what_it_should():
 @pytest.mark.parametrize("budget", [200_000, 500_000, 1_000_000])
 def test_some_width_meets_any_budget(budget):
     """MACs grow about as the square of the width: begin there and look around."""
-    _, macs = _on_paper(small_shufflenet_v1, 16)
+    _, macs = counted_on_paper(small_shufflenet_v1, 16)
     widths = [(budget / macs) ** 0.5 * (1 + s / 50) for s in (0, -2, 2, -4, 4, -6)]
-    found = (_on_paper(lambda w=w: small_shufflenet_v1(w), 16)[1] for w in widths)
+    found = (
+        counted_on_paper(lambda w=w: small_shufflenet_v1(w), 16)[1] for w in widths
+    )
     assert any(macs == pytest.approx(budget, rel=0.05) for macs in found)
 
 
@@ -288,15 +286,7 @@ def _closed_form(stem, first, groups):
 
 @functools.cache
 def _network(width, groups):
-    return _on_paper(lambda: shufflenet_v1(width, groups=groups), 224)
-
-
-def _on_paper(build, size):
-    """Return a network without numbers and its MACs: only shapes are computed."""
-    with torch.device("meta"):
-        net = build()
-        x = torch.zeros(1, net.features[0][0].in_channels, size, size)
-    return net, torch_flops(net, x) // 2
+    return counted_on_paper(lambda: shufflenet_v1(width, groups=groups), 224)
 
 
 def _convs(net):
@@ -313,14 +303,3 @@ def _normalised(x, bn):
     scale = bn.weight / (bn.running_var + bn.eps).sqrt()
     shift = bn.bias - bn.running_mean * scale
     return x * scale[:, None, None] + shift[:, None, None]
-
-
-def _randomised(net):
-    """Move batch norm off its initial state, in which it hides a swapped channel."""
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias)
-            nn.init.normal_(module.running_mean)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
-    return net.eval()

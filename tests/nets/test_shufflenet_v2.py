@@ -14,7 +14,7 @@ from effdl.conv.depthwise import depthwise
 from effdl.conv.pointwise import pointwise
 from effdl.data.digits import moved_digits
 from effdl.measure.count import parameter_count
-from effdl.measure.macs import count_macs, torch_flops
+from effdl.measure.macs import count_macs
 from effdl.nets.shufflenet_v1 import Stage, shufflenet_v1
 from effdl.nets.shufflenet_v2 import (
     BasicUnit,
@@ -26,15 +26,11 @@ from effdl.nets.shufflenet_v2 import (
 )
 from effdl.nets.weights import load_in_order_
 from effdl.train import train_classifier
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
+from on_paper import counted_on_paper, randomised
 
 
 def test_basic_unit_is_the_equations():
-    unit, x = _randomised(BasicUnit(12)), torch.randn(2, 12, 7, 8)
+    unit, x = randomised(BasicUnit(12)), torch.randn(2, 12, 7, 8)
     worked = _branch(unit.branch, x[:, 6:], stride=1)
     expected = channel_shuffle(torch.cat((x[:, :6], worked), dim=1), 2)
     torch.testing.assert_close(unit(x), expected)
@@ -42,7 +38,7 @@ def test_basic_unit_is_the_equations():
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
 def test_down_unit_is_the_equations(stride):
-    unit, x = _randomised(DownUnit(5, 12, stride=stride)), torch.randn(2, 5, 7, 8)
+    unit, x = randomised(DownUnit(5, 12, stride=stride)), torch.randn(2, 5, 7, 8)
     (depth, norm), (mix, mix_norm, _) = unit.shortcut
     y = _normalised(depthwise(x, depth.weight)[:, :, ::stride, ::stride], norm)
     y = F.relu(_normalised(pointwise(y, mix.weight[:, :, 0, 0]), mix_norm))
@@ -68,7 +64,7 @@ def test_bound_by_hand():
 @pytest.mark.parametrize("stride", [1, 2])
 def test_units_agree_with_torchvision(stride):
     models = pytest.importorskip("torchvision.models.shufflenetv2")
-    theirs = _randomised(models.InvertedResidual(12, 12, stride))
+    theirs = randomised(models.InvertedResidual(12, 12, stride))
     ours = (BasicUnit(12) if stride == 1 else DownUnit(12, 12)).eval()
     load_in_order_(ours, theirs.state_dict())
     x = torch.randn(2, 12, 7, 8)
@@ -88,7 +84,7 @@ def test_it_is_the_network_of_torchvision(width, parameters, macs, published):
     """MACs in millions. The authors' first unit has (half - stem)^2 more a pixel."""
     models = pytest.importorskip("torchvision.models")
     name = f"shufflenet_v2_x{str(width).replace('.', '_')}"
-    theirs, ours = _randomised(getattr(models, name)()), shufflenet_v2(width).eval()
+    theirs, ours = randomised(getattr(models, name)()), shufflenet_v2(width).eval()
     assert parameter_count(ours) == parameter_count(theirs) == parameters
     load_in_order_(ours, theirs.state_dict())
     x = torch.randn(2, 3, 64, 65)
@@ -96,7 +92,7 @@ def test_it_is_the_network_of_torchvision(width, parameters, macs, published):
         torch.testing.assert_close(ours(x), theirs(x))
 
     _, counted = _network(width)
-    assert counted == _on_paper(lambda: getattr(models, name)(), 224)[1]
+    assert counted == counted_on_paper(lambda: getattr(models, name)(), 224)[1]
     assert round(counted / 1e6, 1) == macs
     half = ours.features[2].branch[0][0].out_channels
     authors = counted + (half - 24) ** 2 * 28**2
@@ -106,13 +102,13 @@ def test_it_is_the_network_of_torchvision(width, parameters, macs, published):
 def test_a_traced_count_agrees_with_the_count_of_shapes():
     """The two counters share no code."""
     counted = count_macs(shufflenet_v2(0.5), torch.zeros(1, 3, 64, 64)).total
-    assert counted == _on_paper(lambda: shufflenet_v2(0.5), 64)[1]
+    assert counted == counted_on_paper(lambda: shufflenet_v2(0.5), 64)[1]
 
 
 def test_it_costs_what_the_first_version_costs():
     """The survey: 72.6 against 71.5 % under comparable FLOPs, 299 against 292 M."""
     _, second = _network(1.5)
-    _, first = _on_paper(lambda: shufflenet_v1(1.5), 224)
+    _, first = counted_on_paper(lambda: shufflenet_v1(1.5), 224)
     assert second / first == pytest.approx(1.01, abs=0.005)
     assert round(72.6 - 71.5, 1) == 1.1
 
@@ -172,7 +168,7 @@ def test_no_layer_has_groups_but_depthwise():
 
 @pytest.mark.parametrize("builder", [shufflenet_v2, small_shufflenet_v2])
 def test_reduction_is_what_the_maps_show(builder):
-    net, _ = _on_paper(builder, 64)
+    net, _ = counted_on_paper(builder, 64)
     channels = net.features[0][0].in_channels
     maps = net.features(torch.zeros(1, channels, 64, 64, device="meta"))
     assert maps.shape[2:] == (64 // net.reduction, 64 // net.reduction)
@@ -180,7 +176,7 @@ def test_reduction_is_what_the_maps_show(builder):
 
 
 def test_small_network_costs_what_it_should():
-    net, macs = _on_paper(small_shufflenet_v2, 16)
+    net, macs = counted_on_paper(small_shufflenet_v2, 16)
     assert 400_000 <= macs <= 600_000
     assert parameter_count(net) < 100_000
 
@@ -188,9 +184,11 @@ def test_small_network_costs_what_it_should():
 @pytest.mark.parametrize("budget", [200_000, 500_000, 1_000_000])
 def test_some_width_meets_any_budget(budget):
     """MACs grow about as the square of the width: begin there and look around."""
-    _, macs = _on_paper(small_shufflenet_v2, 16)
+    _, macs = counted_on_paper(small_shufflenet_v2, 16)
     widths = [(budget / macs) ** 0.5 * (1 + s / 50) for s in (0, -2, 2, -4, 4, -6)]
-    found = (_on_paper(lambda w=w: small_shufflenet_v2(w), 16)[1] for w in widths)
+    found = (
+        counted_on_paper(lambda w=w: small_shufflenet_v2(w), 16)[1] for w in widths
+    )
     assert any(macs == pytest.approx(budget, rel=0.05) for macs in found)
 
 
@@ -262,30 +260,10 @@ def _weights(net):
 
 @functools.cache
 def _network(width):
-    return _on_paper(lambda: shufflenet_v2(width), 224)
-
-
-def _on_paper(build, size):
-    """Return a network without numbers and its MACs: only shapes are computed."""
-    with torch.device("meta"):
-        net = build()
-        first = next(m for m in net.modules() if isinstance(m, nn.Conv2d))
-        x = torch.zeros(1, first.in_channels, size, size)
-    return net, torch_flops(net, x) // 2
+    return counted_on_paper(lambda: shufflenet_v2(width), 224)
 
 
 def _normalised(x, bn):
     scale = bn.weight / (bn.running_var + bn.eps).sqrt()
     shift = bn.bias - bn.running_mean * scale
     return x * scale[:, None, None] + shift[:, None, None]
-
-
-def _randomised(net):
-    """Move batch norm off its initial state, in which it hides a swapped channel."""
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias)
-            nn.init.normal_(module.running_mean)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
-    return net.eval()

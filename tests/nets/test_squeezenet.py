@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from effdl.data.digits import moved_digits
+from effdl.measure.count import parameter_count
 from effdl.measure.macs import count_macs
 from effdl.nets.squeezenet import (
     F16,
@@ -19,11 +20,7 @@ from effdl.nets.squeezenet import (
 )
 from effdl.nets.weights import load_in_order_
 from effdl.train import train_classifier
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
+from on_paper import counted_on_paper, on_paper
 
 
 def test_fire_is_its_equation_channel_by_channel():
@@ -47,8 +44,8 @@ def test_fire_has_the_parameters_of_the_formula(sizes):
     """Of fire2: 1552 + 1088 + 9280 = 11920."""
     c, s, e1, e3 = sizes
     expected = (c * s + s) + (s * e1 + e1) + (9 * s * e3 + e3)
-    assert _parameters(Fire(*sizes)) == expected
-    assert _parameters(Fire(96, 16, 64, 64)) == 11920
+    assert parameter_count(Fire(*sizes)) == expected
+    assert parameter_count(Fire(96, 16, 64, 64)) == 11920
 
 
 def test_parameters_by_hand():
@@ -58,7 +55,7 @@ def test_parameters_by_hand():
         total += (c + 1) * s + (s + 1) * 4 * s + (9 * s + 1) * 4 * s
         c = 8 * s
     total += (c + 1) * 1000
-    assert _parameters(squeezenet()) == total == 1_248_424
+    assert parameter_count(squeezenet()) == total == 1_248_424
 
 
 def test_parameters_of_the_small_network_by_hand():
@@ -67,7 +64,7 @@ def test_parameters_of_the_small_network_by_hand():
     for s, e in [(16, 32), (16, 64), (16, 64)]:
         total += (c + 1) * s + (s + 1) * e + (9 * s + 1) * e
         c = 2 * e
-    assert _parameters(small_squeezenet()) == total + (c + 1) * 10 == 30746
+    assert parameter_count(small_squeezenet()) == total + (c + 1) * 10 == 30746
 
 
 def test_deep_compression_of_the_paper_by_hand():
@@ -77,7 +74,7 @@ def test_deep_compression_of_the_paper_by_hand():
     Plain codes give 0.64 and 0.52 MB: Huffman coding must have saved the difference
     of the second, and the first has a few more bytes than its codes.
     """
-    kept = 0.33 * _parameters(squeezenet())
+    kept = 0.33 * parameter_count(squeezenet())
     layers = [m for m in squeezenet().modules() if isinstance(m, nn.Conv2d)]
     assert len(layers) == 26
     for bits, published, ratio in [(8, 0.66, 363), (6, 0.47, 510)]:
@@ -104,7 +101,7 @@ def test_the_networks_are_those_of_torchvision(builder, name, size):
     models = pytest.importorskip("torchvision.models")
     theirs, ours = getattr(models, name)().eval(), builder().eval()
     nn.init.normal_(theirs.classifier[1].weight, std=0.1)  # more than 0 behind relu
-    assert _parameters(ours) == _parameters(theirs)
+    assert parameter_count(ours) == parameter_count(theirs)
     load_in_order_(ours, theirs.state_dict())
     x = torch.randn(2, 3, size, size)
     with torch.no_grad():
@@ -122,19 +119,20 @@ def test_the_networks_are_those_of_torchvision(builder, name, size):
 )
 def test_macs_are_those_of_torchvision(builder, name, macs):
     models = pytest.importorskip("torchvision.models")
-    theirs = _on_paper(getattr(models, name))
-    assert _macs(_on_paper(builder), 224) == _macs(theirs, 224) == macs
+    _, counted = counted_on_paper(getattr(models, name), 224)
+    assert counted_on_paper(builder, 224)[1] == counted == macs
 
 
 def test_squeezenet_is_50_times_smaller_than_alexnet_but_not_cheaper():
     models = pytest.importorskip("torchvision.models")
-    ours, alexnet = _on_paper(squeezenet), _on_paper(models.alexnet)
-    assert round(_parameters(alexnet) / _parameters(ours), 1) == 48.9
-    assert round(_macs(ours, 224) / _macs(alexnet, 224) - 1, 2) == 0.15
+    ours, macs = counted_on_paper(squeezenet, 224)
+    alexnet, macs_of_alexnet = counted_on_paper(models.alexnet, 224)
+    assert round(parameter_count(alexnet) / parameter_count(ours), 1) == 48.9
+    assert round(macs / macs_of_alexnet - 1, 2) == 0.15
 
 
 def test_images_of_227_pixels_give_the_sizes_of_the_papers_table():
-    net = _on_paper(squeezenet)
+    net = on_paper(squeezenet)
     sides, x = [], torch.zeros(1, 3, 227, 227, device="meta")
     for layer in net.features:
         x = layer(x)
@@ -149,7 +147,7 @@ def test_images_of_227_pixels_give_the_sizes_of_the_papers_table():
 def test_the_smallest_image_is_the_one_that_pooling_survives(
     builder, reduction, smallest
 ):
-    net = _on_paper(builder).eval()
+    net = on_paper(builder).eval()
     assert (net.reduction, net.smallest) == (reduction, smallest)
     sizes = [(smallest, smallest), (smallest - 1, smallest - 1)]
     fits, too_small = (
@@ -197,15 +195,15 @@ def test_logits_are_the_means_of_the_class_maps_behind_relu():
 def test_small_network_costs_what_it_should():
     net = small_squeezenet()
     macs = count_macs(net, torch.zeros(1, 1, 16, 16)).total
-    assert 400_000 <= macs == _macs(_on_paper(small_squeezenet), 16) <= 600_000
-    assert _parameters(net) < 100_000
+    assert 400_000 <= macs == counted_on_paper(small_squeezenet, 16)[1] <= 600_000
+    assert parameter_count(net) < 100_000
 
 
 @pytest.mark.parametrize("budget", [200_000, 300_000, 400_000, 600_000, 1_000_000])
 def test_some_width_meets_any_budget(budget):
     guess = (budget / 515_136) ** 0.5
     macs = [
-        _macs(_on_paper(lambda w=w: small_squeezenet(w)), 16)
+        counted_on_paper(lambda w=w: small_squeezenet(w), 16)[1]
         for w in (guess * (0.85 + 0.02 * step) for step in range(16))
     ]
     assert min(abs(m / budget - 1) for m in macs) < 0.055
@@ -271,26 +269,3 @@ def test_a_few_steps_lower_the_loss():
 def test_bad_arguments_and_inputs_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
-
-
-def _parameters(net):
-    return sum(p.numel() for p in net.parameters())
-
-
-def _on_paper(build):
-    """Return a network without numbers, which only computes shapes."""
-    with torch.device("meta"):
-        return build()
-
-
-def _macs(net, size):
-    """Return outputs times weights of each, over all layers, for one image."""
-    macs = []
-    layers = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    for layer in layers:
-        layer.register_forward_hook(
-            lambda layer, _, y: macs.append(y.numel() * layer.weight[0].numel())
-        )
-    channels = layers[0].in_channels
-    net.eval()(torch.zeros(1, channels, size, size, device="meta"))
-    return sum(macs)

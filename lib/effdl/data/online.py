@@ -172,7 +172,7 @@ def _read_batches(archive: Path, names: tuple[str, ...]) -> tuple[Pixels, Labels
 class _ArraysOnly(pickle.Unpickler):
     """Reads pickles of plain containers and NumPy arrays, and refuses all others."""
 
-    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401
+    def find_class(self, module: str, name: str) -> object:
         if name == "_reconstruct" and module.startswith("numpy."):
             return np.empty(0).__reduce__()[0]  # NumPy 2 has moved it
         if (module, name) == ("numpy", "ndarray"):
