@@ -61,8 +61,8 @@ def fill_table(
         ValueError: If a case has no seed, or a column is named twice.
     """
     path = data / "results" / f"{Path(script).stem}.csv"
-    origin = _origin(Path(script))
-    rows = _rows_to_keep(read_table(path), cases, origin["code_hash"])
+    made_by = origin(Path(script))
+    rows = _rows_to_keep(read_table(path), cases, made_by["code_hash"])
     torch.set_num_threads(1)
     for number, case in enumerate(cases, start=1):
         key = _texts(case)
@@ -75,7 +75,7 @@ def fill_table(
         if doubled:
             raise ValueError(f"measure returned {sorted(doubled)}, which are taken")
         measured = _texts(results)
-        rows.append(key | measured | {"seconds": f"{seconds:.2f}"} | origin)
+        rows.append(key | measured | {"seconds": f"{seconds:.2f}"} | made_by)
         write_table(path, rows)
         _note_down(path, data)
         told = ", ".join(f"{name} {text}" for name, text in (key | measured).items())
@@ -115,7 +115,8 @@ def _note_down(path: Path, data: Path) -> None:
     write_sums(data, [path.relative_to(data).as_posix()])
 
 
-def _origin(script: Path) -> Row:
+def origin(script: Path) -> Row:
+    """Return how a row that a script makes now comes about."""
     return {
         "command": f"python experiments/{script.name}",
         "python": platform.python_version(),
