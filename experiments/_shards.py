@@ -52,7 +52,7 @@ def read_shard(path: Path) -> tuple[Arrays, Origin]:
         ValueError: If the file is cut short or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         length = len(arrays["cell"])
         if any(len(arrays[name]) != length for name in ("seed", *COLUMNS)):

@@ -1,0 +1,1 @@
+"""Zero-cost proxies: rate a network that nobody has trained."""
