@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from effdl.nas.block_space import BlockSpace, Choices
 from effdl.nas.mbconv_space import SMALL_STAGES, mbconv_space
-from effdl.plot import COLOURS, STYLE, rounded, use_style
+from effdl.plot import COLOURS, rounded, use_style
 
 PAGE = Path(__file__).parents[1] / "book" / "03-automated-networks"
 
@@ -56,13 +56,13 @@ def drawing(space: BlockSpace, chosen: Choices) -> Figure:
 
 
 def save(fig: Figure, name: str) -> None:
-    """Write the figure for both themes, the same bytes in every run."""
+    """Write a figure that is the same on every run."""
     text = io.StringIO()
-    keys = ("svg.fonttype", "svg.hashsalt")
-    with plt.rc_context({key: STYLE[key] for key in keys}):
-        fig.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    fig.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     svg = re.sub(r'(?<= d=")[^"]*', lambda path: rounded(path[0]), text.getvalue())
     (PAGE / name).write_text(svg, encoding="utf-8")
+    plt.close(fig)
+    print(f"wrote {name}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Training losses batch by batch: the first two epochs of cells of the benchmark.
 
 The benchmark keeps the mean loss of every epoch. Proxies that look at batches need
-more: here are 60 losses of 50 cells for each seed, which also decides on the cells.
+more: here are 60 losses of 24 cells for each seed, which also decides on the cells.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from effdl.nas.cell_space import Cell
 from effdl.seed import seeded
 from effdl.train import fit, warm_up_cosine
 
-CELLS, EPOCHS, OF_EPOCHS, BATCH = 50, 2, 10, 100
+CELLS, EPOCHS, OF_EPOCHS, BATCH = 24, 2, 10, 100
 
 
 @cache

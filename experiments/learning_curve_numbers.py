@@ -19,7 +19,7 @@ from _results import read_table, seeds_from_command_line
 from effdl.data.files import data_path
 from effdl.nas.cell_space import Cell
 from effdl.nas.cellbench import load_cellbench
-from effdl.nas.curves.curve_families import EXP3, ILOG2, LOG, POW3
+from effdl.nas.curves.curve_families import EXP3, ILOG2, LOG, POW3, Family
 from effdl.nas.curves.curve_regression import fit_curve_regression
 from effdl.nas.curves.curve_surrogate import curve_basis, fit_curve_surrogate
 from effdl.nas.curves.extrapolation import STOP, extrapolate
@@ -33,8 +33,9 @@ SOURCES = (
     "results/learning_curve_batches.csv",
 )
 EPOCHS, SHOWN = 10, (1, 2, 3, 5, 10)
-TAUGHT, JUDGED = 100, 500
+TAUGHT, JUDGED = 100, 400
 FAMILIES = (POW3, EXP3, ILOG2, LOG)
+NOISE = 0.05  # accuracies jump by about this from epoch to epoch
 SUMS = ("tse", "last_loss")
 FINISHED = 0.05  # share of the cells whose training goes on
 
@@ -76,10 +77,12 @@ def features(row: int) -> Floats:
 # Predictors: what is known after so many epochs, the larger the better.
 
 
-def extrapolated(epochs: int) -> Floats:
+def extrapolated(
+    epochs: int, *, families: tuple[Family, ...] = FAMILIES, noise: float = NOISE
+) -> Floats:
     """Return the expected last accuracy of each judged run."""
     curves = runs()[1].curves[:, :epochs]
-    forecasts = [extrapolate(y, EPOCHS, families=FAMILIES) for y in curves]
+    forecasts = [extrapolate(y, EPOCHS, families=families, noise=noise) for y in curves]
     return np.array([forecast.mean for forecast in forecasts])
 
 
@@ -103,6 +106,8 @@ PREDICTORS: dict[str, tuple[int, Callable[[int], Floats]]] = {
     "lcga": (3, lambda t: -lcga(runs()[1].losses[:, :t])),
     "lcga_level": (3, lambda t: lcga_normalised(runs()[1].losses[:, :t])),
     "extrapolated": (3, extrapolated),
+    "ilog2": (2, partial(extrapolated, families=(ILOG2,))),
+    "exp3": (3, partial(extrapolated, families=(EXP3,))),
     "regression": (1, regressed),
     "curve_only": (1, partial(regressed, architecture=False)),
 }
@@ -125,7 +130,8 @@ def scores(name: str, epochs: int) -> Floats:
 
 def correlation(value: float) -> Answer:
     """Return 0.654 as 0.65, and a negative one with a true minus sign."""
-    return value, f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
+    text = f"{value:.2f}".replace("-0.00", "0.00")
+    return value, text.replace("-", "\N{MINUS SIGN}")
 
 
 def between(low: float, high: float) -> Answer:
@@ -181,7 +187,7 @@ def stopped(epochs: int) -> tuple[float, float]:
     """Return share of epochs and test accuracy if hopeless runs are stopped."""
     judged, best, winner, spent = runs()[1], 0.0, 0, 0
     for run, curve in enumerate(judged.curves):
-        forecast = extrapolate(curve[:epochs], EPOCHS, families=FAMILIES)
+        forecast = extrapolate(curve[:epochs], EPOCHS, families=FAMILIES, noise=NOISE)
         hopeless = forecast.probability_above(best) < STOP
         spent += epochs if hopeless else EPOCHS
         if not hopeless and curve[-1] > best:
@@ -196,6 +202,13 @@ def batches() -> tuple[Floats, Floats]:
     losses = [[float(loss) for loss in row["losses"].split()] for row in rows]
     test = table.mean("test")
     return np.array(losses), test[[table.row(Cell.parse(r["cell"])) for r in rows]]
+
+
+def batch_parameters() -> float:
+    """Return how the number of parameters ranks the cells of the batch losses."""
+    table, rows = load_cellbench(), read_table(data_path(SOURCES[-1]))
+    places = [table.row(Cell.parse(row["cell"])) for row in rows]
+    return spearman(table.need("parameters")[places], batches()[1])
 
 
 def of_window(window: Callable[[Floats], Floats]) -> dict[str, Callable[[], Answer]]:
@@ -269,6 +282,7 @@ def all_numbers() -> dict[str, Callable[[], Answer]]:
         "surrogate_error": lambda: (surrogate_error(), f"{surrogate_error():.1f}"),
         "surrogate_ranks": lambda: correlation(surrogate_ranks()),
         "batch_cells": lambda: (len(batches()[1]), str(len(batches()[1]))),
+        "batch_parameters": lambda: correlation(batch_parameters()),
     }
     for name in ("parameters", "architecture", "finished"):
         numbers |= of_predictor(name, 0)

@@ -36,6 +36,7 @@ FILES = (
 )
 FITTED = 1000  # FBNet architectures that the additive table is fitted to
 EXACT = 1e-9  # numbers that differ by less are one number: rounding
+FAILING = 0.7  # accuracy on Cora below which an architecture does not work
 
 Number = Callable[[], float]
 
@@ -144,12 +145,21 @@ def regret() -> float:
     return float(table.test.max() - table.test[table.validation.argmax()])
 
 
+def rank_in_better_half() -> float:
+    """Return the rank correlation among the half that is better on validation."""
+    table = graphs()
+    half = table.validation.argsort()[len(table) // 2 :]
+    return spearman(table.validation[half], table.test[half])
+
+
 GRAPHS: dict[str, Number] = {
     "graphs": lambda: len(graphs()),
     "graphs_linear": lambda: float(
         np.corrcoef(graphs().validation, graphs().test)[0, 1]
     ),
     "graphs_rank": lambda: spearman(graphs().validation, graphs().test),
+    "graphs_rank_half": rank_in_better_half,
+    "graphs_failing": lambda: float((graphs().validation < FAILING).mean()),
     "graphs_best": lambda: float(graphs().validation.max()),
     "graphs_regret": regret,
     "graphs_parameters": lambda: spearman(graphs().parameters, graphs().validation),

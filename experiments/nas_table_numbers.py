@@ -31,7 +31,7 @@ SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 LAPTOP_BYTES, NUMBER_BYTES = 8e9, 4  # memory, and of one result for each architecture
 
 # From the papers: architectures, and how many of them were trained.
-TRAINED_NLP = 14_322
+TRAINED_NLP, SPACE_NLP = 14_322, 1e53
 TOPOLOGIES_PUBLISHED = 6_466  # unique in NAS-Bench-201, by its own rule
 WIDTH_CHOICES, WIDTH_PLACES = 8, 5  # NATS-Bench, size space
 PROTEINS = 2_021  # architectures in the table of NAS-Bench-Graph for the proteins
@@ -108,7 +108,8 @@ CLOSED: dict[str, Callable[[], Answer]] = {
     "bench_fbnet": lambda: power(float(len(OPERATIONS) ** LAYERS)),
     "bench_fbnet_unknowns": lambda: digits(1 + LAYERS * (len(OPERATIONS) - 1)),
     "bench_nlp_trained": lambda: digits(TRAINED_NLP),
-    "bench_nlp_share": lambda: power(TRAINED_NLP / 1e53, 1),
+    "bench_nlp": lambda: power(SPACE_NLP, 0),
+    "bench_nlp_share": lambda: power(TRAINED_NLP / SPACE_NLP, 1),
     "bench_101": lambda: digits(sum(count_cells(v) for v in range(2, 8))),
     "bench_101_small": lambda: digits(sum(count_cells(v) for v in range(2, 6))),
     "bench_101_seven": lambda: share(
@@ -205,6 +206,8 @@ FORMS: dict[str, Callable[[float], Answer]] = {
     "cells_two_devices": decimal,
     **dict.fromkeys(("fbnet_architectures", "graphs", "graphs_front"), digits),
     **dict.fromkeys(("graphs_linear", "graphs_rank", "graphs_parameters"), decimal),
+    "graphs_rank_half": decimal,
+    "graphs_failing": partial(share, places=0),
     "graphs_best": share,
     "graphs_regret": points,
 }

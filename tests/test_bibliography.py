@@ -26,7 +26,7 @@ FORM = {
     "pages": r"\d+(--\d+)?",
 }
 CITATION = re.compile(r"\{cite(?::[a-z]+)?\}`([^`]+)`|:cite(?::[a-z]+)?:`([^`]+)`")
-PAPER = re.compile(r"https://(?:arxiv\.org/abs/|doi\.org/)([^\s>)\],]*[^\s>)\],.])")
+PAPER = re.compile(r"https://(?:arxiv\.org/abs/|doi\.org/)([^\s>)\],;]*[^\s>)\],.;])")
 
 
 def entries(bib):

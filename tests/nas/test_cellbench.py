@@ -47,14 +47,26 @@ def test_every_connected_function_is_there_once(table):
     assert forms == set(representatives()) - {None}
 
 
-def test_nothing_is_missing_and_all_is_in_range(table):
-    for name in ("validation", "test", "curves"):
+def test_every_class_has_seeds_and_the_best_and_unpooled_have_five(table):
+    seeds = np.isfinite(table.need("test")).sum(axis=1)
+    unpooled = [cell.count("avg_pool_3x3") == 0 for cell in table.cells]
+    best = np.argsort(-table.mean("validation"), kind="stable")[:200]
+    assert seeds.min() >= 2
+    assert sum(unpooled) == 1010
+    assert (seeds[unpooled] == 5).all()
+    assert (seeds[best] == 5).all()
+
+
+def test_a_training_is_known_altogether_or_not_at_all(table):
+    done = np.isfinite(table.need("test"))
+    for name in ("validation", "test", "curves", "losses"):
         values = table.need(name)
-        assert values.min() >= 0
-        assert values.max() < 0.95
-        assert values.shape[:2] == (5043, 5)
-    assert np.isfinite(table.need("losses")).all()
-    assert (table.need("curves")[:, :, -1] == table.need("validation")).all()
+        assert (np.isfinite(values).reshape(5043, 5, -1).all(axis=2) == done).all()
+        if name != "losses":
+            assert np.nanmin(values) >= 0
+            assert np.nanmax(values) < 0.95
+    last = table.need("curves")[:, :, -1]
+    assert (last[done] == table.need("validation")[done]).all()
 
 
 def test_training_lowers_the_loss_of_nearly_every_cell(table):
@@ -66,7 +78,7 @@ def test_training_lowers_the_loss_of_nearly_every_cell(table):
 def test_a_query_is_a_training_within_rounding(table):
     """The first epoch of ten, trained here: the loss that the table holds."""
     digits = small_digits()
-    for number, seed in ((11593, 0), (700, 4)):
+    for number, seed in ((11593, 0), (700, 4), (14846, 1)):  # the last one pools
         cell = Cell.numbered(number)
         found = table.need("losses")[table.row(cell), seed, 0]
         assert first_epoch(cell, seed, digits) == pytest.approx(found, abs=1e-3)
@@ -114,22 +126,23 @@ def test_parameters_and_macs_follow_from_the_counts(table):
 
 def test_the_noise_of_a_seed_is_less_than_what_cells_differ_by(table):
     test = table.need("test")
-    noise = np.sqrt(test.var(axis=1, ddof=1).mean())
+    noise = np.sqrt(np.nanvar(test, axis=1, ddof=1).mean())
     assert 0.005 < noise < 0.04
-    assert test.mean(axis=1).std() > 3 * noise
+    assert table.mean("test").std() > 3 * noise
     assert 0.85 < spearman(test[:, 0], test[:, 1]) < 0.97
 
 
 def test_bigger_cells_take_longer(table):
     for name in ("latency_1", "latency_64", "seconds"):
         assert (table.need(name) > 0).all()
-        assert spearman(table.need("macs"), table.need(name)) > 0.5
+        assert spearman(table.need("parameters"), table.need(name)) > 0.2
 
 
 def test_the_origin_of_every_training_is_told(table):
     with data_path("cellbench/provenance.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert sum(int(row["trainings"]) for row in rows) == table.need("test").size
+    done = np.isfinite(table.need("test")).sum()
+    assert sum(int(row["trainings"]) for row in rows) == done
     assert all(float(row["seconds"]) > 0 and row["processor"] for row in rows)
 
 

@@ -2,15 +2,9 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from effdl.nas.stacked import (
-    StackedBatchNorm,
-    StackedConv,
-    StackedLinear,
-    average_pool,
-)
+from effdl.nas.stacked import StackedBatchNorm, StackedConv, StackedLinear
 from on_paper import randomised
 
 REPLICAS = 3
@@ -85,14 +79,6 @@ def test_a_stacked_linear_layer_is_each_linear_layer():
     x = torch.randn(REPLICAS, 5, 4)
     alone = torch.stack([layer(own) for layer, own in zip(layers, x, strict=True)])
     torch.testing.assert_close(StackedLinear(layers)(x), alone)
-
-
-def test_pooling_leaves_out_what_is_outside():
-    x = torch.randn(2, 3, 5, 4, 6)
-    alone = [F.avg_pool2d(as_maps(own), 3, 1, 1, count_include_pad=False) for own in x]
-    torch.testing.assert_close(
-        average_pool(x), torch.stack(alone).permute(0, 1, 3, 4, 2)
-    )
 
 
 def test_the_layers_given_are_left_as_they_are():

@@ -1,10 +1,11 @@
 """Stacked cells: who has which weights; the arithmetic is held in test_together."""
 
 import torch
+import torch.nn.functional as F
 
 from effdl.nas.cell_net import small_cell_net
 from effdl.nas.cell_space import Cell
-from effdl.nas.stacked_nets import StackedNets
+from effdl.nas.stacked_nets import StackedNets, average_pool
 from effdl.seed import seeded
 
 CELLS = [
@@ -48,3 +49,20 @@ def test_the_loss_of_one_network_moves_only_its_weights():
     assert nets.stem.weight.grad[[0, 2, 3]].abs().sum() == 0
     assert nets.first.layers["0_nor_conv_3x3"].conv.weight.grad.abs().sum() == 0
     assert nets.second.layers["5_nor_conv_1x1"].conv.weight.grad.abs().sum() > 0
+
+
+def test_pooling_leaves_out_what_is_outside():
+    x = torch.randn(2, 3, 5, 4, 6, dtype=torch.float64, requires_grad=True)
+    maps = x.flatten(0, 1).permute(0, 3, 1, 2).contiguous()
+    alone = F.avg_pool2d(maps, 3, 1, 1, count_include_pad=False).permute(0, 2, 3, 1)
+    seen = torch.randn_like(x)
+    expected = torch.autograd.grad((alone.reshape_as(x) * seen).sum(), x)
+    torch.testing.assert_close(average_pool(x), alone.reshape_as(x))
+    torch.testing.assert_close(
+        torch.autograd.grad((average_pool(x) * seen).sum(), x), expected
+    )
+
+
+def test_pooling_has_the_right_gradient():
+    x = torch.randn(1, 1, 3, 2, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(average_pool, (x,))

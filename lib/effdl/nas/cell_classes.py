@@ -47,8 +47,7 @@ Form = tuple[tuple[tuple[str, Value], ...], Value]
 def live_edges(cell: Cell) -> tuple[int, ...]:
     """Return the edges that lie on a path from the input to the output.
 
-    Edges with the operation none carry nothing. What runs over the others, for lack
-    of a way in or out, does not reach the output.
+    Edges with the operation none carry nothing; others may lack a way in or out.
 
     Returns:
         Positions in ``EDGES``; none if input and output are disconnected.
@@ -99,8 +98,7 @@ def scale_blind_form(cell: Cell) -> Form | None:
         cell: Any cell.
 
     Returns:
-        As :func:`functional_form`, the counts of every sum divided by their greatest
-        common divisor.
+        As :func:`functional_form`.
 
     Example:
         >>> twice = Cell(("skip_connect", "none", "none", "skip_connect",

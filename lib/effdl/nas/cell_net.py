@@ -5,8 +5,7 @@ section 2.1, "Macro Skeleton".
 
     stem, cells, reduction, cells [, reduction, cells], BN, ReLU, mean, linear
 
-Every cell of a network is the same cell with weights of its own. A reduction halves
-the resolution and doubles the channels.
+Every cell is the same with weights of its own. A reduction halves the resolution.
 
                      NAS-Bench-201             the benchmark of this book
     images           3 x 32 x 32               1 x 12 x 12
@@ -16,8 +15,7 @@ the resolution and doubles the channels.
     reduction        residual block            ReLU, conv 3x3 with stride 2, BN
 
 What differs: an edge out of a node that the input does not reach carries nothing here.
-There, a convolution on such an edge turns 0 into the bias of its batch norm, so that a
-few cells compute a learned constant beside the rest.
+There, a convolution on it turns 0 into the bias of its batch norm, a learned constant.
 """
 
 from collections.abc import Callable
@@ -49,11 +47,9 @@ class ReluConvBn(nn.Module):
         self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1
     ) -> None:
         super().__init__()
-        padding = kernel_size // 2
+        shape = (in_channels, out_channels, kernel_size, stride, kernel_size // 2)
         self.relu = nn.ReLU()
-        self.conv = nn.Conv2d(
-            in_channels, out_channels, kernel_size, stride, padding, bias=False
-        )
+        self.conv = nn.Conv2d(*shape, bias=False)
         self.norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -101,8 +97,7 @@ class CellBlock(nn.Module):
         channels: Channels of all nodes, at least 1.
 
     Example:
-        >>> four_times = CellBlock(Cell(("skip_connect",) * 6), channels=1)
-        >>> four_times(torch.ones(1, 1, 1, 1)).item()
+        >>> CellBlock(Cell(("skip_connect",) * 6), 1)(torch.ones(1, 1, 1, 1)).item()
         4.0
     """
 
@@ -133,20 +128,15 @@ class CellNet(nn.Module):
 
     Args:
         stem: From images to widths[0] channels.
-        block: Makes the module of one cell for a number of channels, such as
-            ``partial(CellBlock, cell)``.
+        block: Makes one cell for so many channels, as ``partial(CellBlock, cell)``.
         widths: Channels of the stages.
         cells: Cells in every stage, at least 1.
         reduction: Makes what is between two stages, from the channels before and after.
         classes: Logits, at least 1.
 
     Example:
-        >>> skips = partial(CellBlock, Cell(("skip_connect",) * 6))
-        >>> net = CellNet(nn.Conv2d(3, 4, 1), skips, widths=(4, 8), cells=2,
-        ...               reduction=partial(ReluConvBn, kernel_size=1, stride=2),
-        ...               classes=5)
-        >>> net(torch.zeros(2, 3, 8, 8)).shape
-        torch.Size([2, 5])
+        >>> small_cell_net(Cell(("none",) * 6)).classifier
+        Linear(in_features=16, out_features=10, bias=True)
     """
 
     def __init__(

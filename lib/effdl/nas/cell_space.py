@@ -16,12 +16,10 @@ operation~source:
 
     |nor_conv_3x3~0|+|none~0|skip_connect~1|+|skip_connect~0|none~1|nor_conv_1x1~2|
 
-Cells are numbered here as numbers of base 5 (first edge first, operations in the order
-of ``OPERATIONS``). NAS-Bench-201 numbers them in another order, so strings, not
-numbers, are what two tables can be joined by.
+Cells are numbered here in base 5 (first edge first, operations in the order of
+``OPERATIONS``). NAS-Bench-201 has another order: join tables by string, not by number.
 
-Many cells compute the same: an edge that no path uses changes nothing. See
-:mod:`effdl.nas.cell_classes`.
+Many cells compute the same, see :mod:`effdl.nas.cell_classes`.
 """
 
 from __future__ import annotations

@@ -7,15 +7,16 @@ two cells. One training of ten epochs takes about two seconds of one core:
     with seeded(s): net = small_cell_net(cell)
     train_classifier(net, small_digits().train, epochs=10, seed=s)
 
-15,625 cells are 5,043 connected classes of equal function, and each class was trained
-with at least three seeds. Validation accuracies come from 1,000 images, test accuracies
-from 2,000, and both parts have other writers than the training part.
+15,625 cells are 5,043 connected classes of equal function. Each class was trained with
+at least two seeds, those without average pooling and the most promising with five; nan
+stands for a training that was not done. Validation accuracies come from 1,000 images,
+test accuracies from 2,000, and both parts have other writers than the training part.
 
 ``experiments/build_cellbench.py`` made the accuracies, ``experiments/cell_costs.py``
 the costs; ``data/cellbench/provenance.csv`` says on what, and how long it took.
 
 What differs from NAS-Bench-201: size and data, above all. Good cells here need not be
-good there. Three seeds leave a noise of about a point; see the notebook on it.
+good there. Two seeds leave a noise of about a point; see the notebook on it.
 """
 
 import csv

@@ -1,8 +1,8 @@
 """Layers that hold R small networks at once, one after another in the first dimension.
 
-Paper: the idea of training many models as one larger operation is old; a tidy form is
-Wang et al., "HFTA: Improving DL Research Speed via Horizontal Fusion Array", MLSys
-2021, https://arxiv.org/abs/2102.02344.
+Paper: Wang et al., "Horizontally Fused Training Array: An Effective Hardware
+Utilization Squeezer for Training Novel Deep Learning Models", MLSys 2021,
+https://arxiv.org/abs/2102.02344, which fuses the same layer of many models.
 
 A convolution with 8 channels keeps a processor busy with everything but arithmetic. R
 networks that differ in their weights only can share each call:
@@ -32,6 +32,11 @@ class StackedConv(nn.Module):
 
     Args:
         layers: The convolutions; kernel, stride and channels are those of the first.
+
+    Example:
+        >>> convs = [nn.Conv2d(1, 4, 3, padding=1, bias=False) for _ in range(2)]
+        >>> StackedConv(convs)(torch.zeros(2, 5, 8, 8, 1)).shape
+        torch.Size([2, 5, 8, 8, 4])
     """
 
     def __init__(self, layers: Sequence[nn.Conv2d]) -> None:
@@ -49,6 +54,11 @@ class StackedBatchNorm(nn.Module):
 
     Args:
         layers: The batch norms; epsilon and momentum are those of the first.
+
+    Example:
+        >>> norm = StackedBatchNorm([nn.BatchNorm2d(4), nn.BatchNorm2d(4)])
+        >>> norm(torch.ones(2, 5, 8, 8, 4)).abs().max().item()
+        0.0
     """
 
     running_mean: Tensor
@@ -83,6 +93,10 @@ class StackedLinear(nn.Module):
 
     Args:
         layers: The linear layers, each with a bias.
+
+    Example:
+        >>> StackedLinear([nn.Linear(3, 2)] * 4)(torch.zeros(4, 5, 3)).shape
+        torch.Size([4, 5, 2])
     """
 
     def __init__(self, layers: Sequence[nn.Linear]) -> None:
@@ -93,21 +107,6 @@ class StackedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits."""
         return torch.baddbmm(self.bias[:, None], x, self.weight.mT)
-
-
-def average_pool(x: Tensor) -> Tensor:
-    """Return the mean of the 3 x 3 pixels around each, those outside left out.
-
-    Args:
-        x: Feature maps (R, B, H, W, c); the result has the same shape.
-
-    Example:
-        >>> average_pool(torch.ones(1, 1, 2, 2, 1)).flatten().tolist()
-        [1.0, 1.0, 1.0, 1.0]
-    """
-    maps = x.flatten(0, 1).permute(0, 3, 1, 2)  # (R B, c, H, W), channels last
-    pooled = F.avg_pool2d(maps, 3, 1, 1, count_include_pad=False)
-    return pooled.permute(0, 2, 3, 1).reshape(x.shape)
 
 
 class _Context(FunctionCtx):

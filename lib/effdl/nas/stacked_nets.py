@@ -21,12 +21,7 @@ from torch import Tensor, nn
 from effdl.nas.cell_classes import live_edges
 from effdl.nas.cell_net import CellBlock, CellNet, ReluConvBn, small_cell_net
 from effdl.nas.cell_space import EDGES, OPERATIONS, OUTPUT, Cell
-from effdl.nas.stacked import (
-    StackedBatchNorm,
-    StackedConv,
-    StackedLinear,
-    average_pool,
-)
+from effdl.nas.stacked import StackedBatchNorm, StackedConv, StackedLinear
 from effdl.seed import seeded
 
 
@@ -36,6 +31,11 @@ class StackedNets(nn.Module):
     Args:
         cells: R connected cells.
         seeds: R seeds of the first weights.
+
+    Example:
+        >>> nets = StackedNets([Cell(("skip_connect",) * 6)] * 3, [0, 1, 2])
+        >>> nets(torch.zeros(3, 5, 12, 12)).shape
+        torch.Size([3, 5, 10])
     """
 
     def __init__(self, cells: Sequence[Cell], seeds: Sequence[int]) -> None:
@@ -109,6 +109,30 @@ class _StackedCells(nn.Module):
                 sent = self.layers[key](sent)
             nodes[target].index_add_(0, those, sent)
         return nodes[OUTPUT]
+
+
+def average_pool(x: Tensor) -> Tensor:
+    """Return the mean of the 3 x 3 pixels around each, those outside left out.
+
+    Args:
+        x: Feature maps (R, B, H, W, c); the result has the same shape.
+
+    Example:
+        >>> average_pool(torch.ones(1, 1, 2, 2, 1)).flatten().tolist()
+        [1.0, 1.0, 1.0, 1.0]
+    """
+    rows = _threes(torch.ones_like(x[:1, :1, :, :1, :1]), 2)  # how many there are
+    columns = _threes(torch.ones_like(x[:1, :1, :1, :, :1]), 3)
+    return _threes(_threes(x, 2), 3) / (rows * columns)
+
+
+def _threes(x: Tensor, dim: int) -> Tensor:
+    """Return the sum of each entry with the one before and the one after it."""
+    length = x.shape[dim]
+    total = x.clone()
+    total.narrow(dim, 1, length - 1).add_(x.narrow(dim, 0, length - 1))
+    total.narrow(dim, 0, length - 1).add_(x.narrow(dim, 1, length - 1))
+    return total
 
 
 def _seeded_net(cell: Cell, seed: int) -> CellNet:

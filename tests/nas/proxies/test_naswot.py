@@ -98,6 +98,13 @@ def test_convolutions_that_nothing_reads_do_not_count():
     assert naswot_score(net, x) == naswot_score(other, x)
 
 
+def test_one_unit_of_ten_millions_is_enough():
+    """All of n units but one agree: det = n^2 - (n - 1)^2 = 2 n - 1."""
+    n = 10_000_000
+    kernel = torch.tensor([[n, n - 1], [n - 1, n]], dtype=torch.float64)
+    assert log_determinant(kernel) == pytest.approx(math.log(2 * n - 1))
+
+
 def test_equal_images_make_it_singular():
     net, x = small_cell_net(CELL), torch.randn(6, 1, 12, 12)
     assert math.isfinite(naswot_score(net, x))

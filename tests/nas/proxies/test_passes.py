@@ -72,6 +72,25 @@ def test_a_gradient_of_the_inputs_alone_counts():
     assert passes == Passes(forward=1, backward=1, inputs=4)
 
 
+def test_a_pass_back_that_ends_at_a_cut_counts():
+    """As in the Fisher proxy: the first layer's output is where gradients are taken."""
+    model, x = net().requires_grad_(requires_grad=False), torch.randn(4, 1, 3, 3)
+
+    def run() -> None:
+        cut = model[0].register_forward_hook(lambda *a: a[-1].detach().requires_grad_())
+        model(x).sum().backward()
+        cut.remove()
+
+    model[1] = nn.ReLU()
+    assert count_passes(model, run) == Passes(forward=1, backward=1, inputs=4)
+
+
+def test_a_forward_pass_that_leaves_out_the_end_counts():
+    model, x = net(), torch.randn(4, 1, 3, 3)
+    passes = count_passes(model, lambda: model[:2](x))
+    assert passes == Passes(forward=1, backward=0, inputs=4)
+
+
 def test_the_model_comes_back_without_hooks_even_after_an_error():
     model = net()
     count_passes(model, lambda: None)

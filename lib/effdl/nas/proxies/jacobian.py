@@ -4,8 +4,8 @@ Paper: Mellor et al., "Neural Architecture Search without Training",
 https://arxiv.org/abs/2006.04647, first version (2020). Both
 :mod:`effdl.nas.proxies.jacov` and :mod:`effdl.nas.proxies.epe` are made of them.
 
-A batch is sent through the network, and the sum of
-all its logits is differentiated with respect to every pixel:
+A batch is sent through the network, and the sum of all its logits is differentiated
+with respect to every pixel:
 
     J_n = d(sum over m, k of logits_mk) / d x_n         one row for every image n
     C   = correlation matrix of the rows J_1 .. J_N     (N, N)

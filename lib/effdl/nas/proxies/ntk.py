@@ -36,9 +36,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-SINGULAR = (
-    1e-10  # share of the largest eigenvalue; gradients in float32 resolve no less
-)
+SINGULAR = 1e-10  # of the largest eigenvalue; float32 gradients resolve no less
 
 
 def ntk_condition_number(model: nn.Module, inputs: Tensor) -> float:

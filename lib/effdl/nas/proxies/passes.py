@@ -5,9 +5,9 @@ https://arxiv.org/abs/2101.08134, whose proxies cost "a single minibatch": most 
 GraSP goes back twice, the kernel of :mod:`effdl.nas.proxies.ntk` once for every input,
 and :mod:`effdl.nas.proxies.linear_regions` forward over thousands of inputs.
 
-The first layer with weights is watched. It runs once in every forward pass, and once
-in every backward pass that goes through the whole network, a gradient arrives at what
-it put out. So copies of the model are counted, too, and passes that skip its end.
+Two layers are watched. The first one with weights runs once in every forward pass, and
+a gradient arrives at what the last one put out once in every backward pass from the
+logits. So copies of the model count, too, and forward passes that leave out its end.
 """
 
 from collections.abc import Callable
@@ -56,15 +56,19 @@ def count_passes(model: nn.Module, run: Callable[[], object]) -> Passes:
     def arrived(_gradient: Tensor) -> None:
         passes.backward += 1
 
-    def ran(_layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def began(_layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
         passes.forward += 1
         passes.inputs += len(output)
+
+    def ended(_layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if output.requires_grad:
             output.register_hook(arrived)
 
-    hook = layers[0].register_forward_hook(ran)
+    first = layers[0].register_forward_hook(began)
+    last = layers[-1].register_forward_hook(ended)
     try:
         run()
     finally:
-        hook.remove()
+        first.remove()
+        last.remove()
     return passes
