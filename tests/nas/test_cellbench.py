@@ -47,14 +47,14 @@ def test_every_connected_function_is_there_once(table):
     assert forms == set(representatives()) - {None}
 
 
-def test_every_class_has_seeds_and_the_best_and_unpooled_have_five(table):
+def test_every_class_has_seeds_and_the_best_and_the_unpooled_have_more(table):
     seeds = np.isfinite(table.need("test")).sum(axis=1)
     unpooled = [cell.count("avg_pool_3x3") == 0 for cell in table.cells]
-    best = np.argsort(-table.mean("validation"), kind="stable")[:200]
+    best = np.argsort(-table.mean("validation"), kind="stable")[:100]
     assert seeds.min() >= 2
     assert sum(unpooled) == 1010
     assert (seeds[unpooled] == 5).all()
-    assert (seeds[best] == 5).all()
+    assert (seeds[best] >= 3).all()
 
 
 def test_a_training_is_known_altogether_or_not_at_all(table):
