@@ -66,3 +66,12 @@ def test_data_are_found_in_the_source_and_in_the_modules(package):
     source = 'from effdl.one import f\nread(files.data_path("a.csv"))\ndata_path(name)'
     assert data_files(source) == {"a.csv", "three.csv"}
     assert data_files('other("b.csv")\ndata_path()') == set()
+
+
+def test_a_name_for_a_text_is_followed(package):
+    source = 'TABLE = "b.csv"\nOTHER = 3\ndata_path(TABLE)\ndata_path(unknown)\n'
+    assert data_files(source) == {"b.csv"}
+    (package / "six.py").write_text(
+        'WHERE = "six.csv"\n\ndef f():\n  data_path(WHERE)\n'
+    )
+    assert data_files("from effdl.six import f") == {"six.csv"}

@@ -45,6 +45,8 @@ def imported_modules(source: str) -> set[str]:
 def data_files(source: str) -> set[str]:
     """Return the names in ``data_path("...")`` calls of source and of its modules.
 
+    A name that stands at the top level for a text counts as the text.
+
     Args:
         source: As for :func:`imported_modules`.
 
@@ -77,11 +79,21 @@ def _imports(tree: ast.Module) -> set[str]:
 
 
 def _data_literals(tree: ast.Module) -> Iterator[str]:
+    constants = dict(_constants(tree))
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and node.args:
             called = node.func.id if isinstance(node.func, ast.Name) else None
             if isinstance(node.func, ast.Attribute):
                 called = node.func.attr
             argument = node.args[0]
+            if isinstance(argument, ast.Name):
+                argument = constants.get(argument.id, argument)
             if called == "data_path" and isinstance(argument, ast.Constant):
                 yield str(argument.value)
+
+
+def _constants(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
+    """Yield the names that are assigned at the top level, each with its value."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            yield node.targets[0].id, node.value
