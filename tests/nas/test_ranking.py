@@ -147,3 +147,7 @@ def test_bad_settings_are_refused(random):
         precision_at_top([1, 2], [1, 2], share=0)
     with pytest.raises(ValueError, match="draws"):
         bootstrap_interval(spearman, [1, 2], [1, 2], random, draws=0)
+
+
+def test_of_equal_costs_only_the_best_is_on_the_front():
+    assert pareto_front([1, 1, 2, 2], [1, 2, 3, 4]).tolist() == [1, 3]

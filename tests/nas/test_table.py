@@ -64,9 +64,9 @@ def test_a_table_says_what_it_lacks():
 def test_the_mean_is_over_the_seeds_that_were_trained():
     cells = [Cell(("skip_connect",) * 6), Cell(("nor_conv_3x3",) * 6)]
     scores = np.array([[0.2, 0.4, np.nan], [0.5, 0.6, 0.7]])
-    found = table(cells, seeds=3, validation=scores)
+    found = table(cells, seeds=3, epochs=4, validation=scores)
     assert found.mean("validation").tolist() == pytest.approx([0.3, 0.6])
-    assert found.mean("curves").shape == (2, 3)
+    assert found.mean("curves").shape == (2, 4)
 
 
 def test_disconnected_and_missing_cells_are_refused(whole):
