@@ -72,7 +72,9 @@ def _lenient(bare: str) -> ast.Module:
         filled.append(this)
         indent = len(this) - len(this.lstrip())
         deeper = len(following) - len(following.lstrip()) > indent
-        opens = this.lstrip().startswith(("def ", "class ")) and this.endswith(":")
+        opens = this.lstrip().startswith(("def ", "class ", ") -> ")) and this.endswith(
+            ":"
+        )
         if opens and not deeper:
             filled.append(" " * (indent + 4) + "pass")
     return ast.parse("\n".join(filled))
