@@ -40,7 +40,7 @@ def main() -> int:
         "unit tests": lambda: pytest("unit", "-m", "not site", "-n", "2"),
         "notebooks": notebooks,
         "book": lambda: python("tools/build_book.py"),
-        "site": lambda: pytest("site", "-m", "site", "tests/site"),
+        "site": lambda: pytest("site", "-m", "site", "-n", "2", "tests/site"),
     }
     outcomes, lines = [], []
     for name, stage in stages.items():
