@@ -1,7 +1,7 @@
 """A surrogate benchmark: a model answers instead of a table, and its error is known.
 
 Paper: Siems et al., "NAS-Bench-301 and the Case for Surrogate Benchmarks for Neural
-Architecture Search", 2020, https://arxiv.org/abs/2008.09777, and later Zela et al., ICLR
+Architecture Search", 2020, https://arxiv.org/abs/2008.09777, later Zela et al., ICLR
 2022. Its model of choice, gradient-boosted trees, is used here.
 
 A space of 10^18 architectures cannot be trained. So train some, fit a model to them,
