@@ -6,8 +6,9 @@ import shutil
 
 import browser_checks as checks
 import pytest
-from conftest import absent
 from playwright.sync_api import sync_playwright
+
+from conftest import absent
 
 pytestmark = [pytest.mark.site, pytest.mark.browser]
 FIRST_PAGE_LIMIT = 1.5e6  # bytes

@@ -5,11 +5,11 @@ import shutil
 import browser_checks as checks
 import matplotlib.pyplot as plt
 import pytest
-from conftest import absent
 from IPython.core.formatters import DisplayFormatter
 from playwright.sync_api import sync_playwright
 
-from effdl import frames
+from conftest import absent
+from effdl import frames, plot
 from effdl.plot import use_style
 
 pytestmark = [pytest.mark.site, pytest.mark.browser]
@@ -48,7 +48,7 @@ def address(tmp_path_factory):
     outputs = []
     with pytest.MonkeyPatch.context() as patch, plt.rc_context():
         use_style()
-        patch.setattr(frames, "display", outputs.append)
+        patch.setattr(plot, "display", outputs.append)
         frames.show_choice(
             {name: draw(name) for name in NAMES},
             legend="Horizontal axis",
