@@ -24,7 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from effdl.data.files import PARTIAL, write_text_whole
-from effdl.nas.cellbench import LOSS_UNIT, MISSING, SECONDS_UNIT
+from effdl.nas.cellbench import (
+    LOSS_UNIT,
+    MISSING,
+    SECONDS_UNIT,
+    TEST_IMAGES,
+    VALIDATION_IMAGES,
+)
 
 Arrays = dict[str, NDArray[np.int64]]
 Origin = dict[str, str]
@@ -123,8 +129,8 @@ def as_numbers(
     rounded = np.minimum(np.rint(losses / LOSS_UNIT), MISSING - 1)
     return {
         "losses": np.nan_to_num(rounded, nan=MISSING - 1).astype(np.int64),
-        "curves": np.rint(curves * 1000).astype(np.int64),
-        "test": np.rint(test * 2000).astype(np.int64),
+        "curves": np.rint(curves * VALIDATION_IMAGES).astype(np.int64),
+        "test": np.rint(test * TEST_IMAGES).astype(np.int64),
     }
 
 
