@@ -20,7 +20,6 @@ found right, and only with what a floating-point number takes.
 import pickle
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,7 +132,7 @@ def load_graph_table(*, online: bool | None = None) -> GraphTable:
 class _NumbersOnly(pickle.Unpickler):
     """Reads pickles of plain containers and NumPy numbers, and refuses all others."""
 
-    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401
+    def find_class(self, module: str, name: str) -> object:
         if name == "scalar" and module.startswith("numpy."):
             return np.float64(0).__reduce__()[0]  # NumPy 2 has moved it
         if (module, name) == ("numpy", "dtype"):
