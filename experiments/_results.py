@@ -11,7 +11,8 @@ Every row says where it comes from:
 
     command, python, torch, numpy, processor    how and where it was made
     seconds      processor time of the case (which is the work, not the waiting)
-    code_hash    of the script and of the effdl code that it reaches
+    code_hash    of the script, of what it imports from its folder (but for the filling
+                 of tables), and of the effdl code that these reach
 
 Run by itself, this file notes down the sums of all data in data/SHA256SUMS.
 """
@@ -19,7 +20,9 @@ Run by itself, this file notes down the sums of all data in data/SHA256SUMS.
 from __future__ import annotations
 
 import argparse
+import ast
 import csv
+import hashlib
 import io
 import platform
 import sys
@@ -35,6 +38,7 @@ from effdl.notebook import usage
 from effdl.reach import code_hash
 
 DATA = Path(__file__).resolve().parents[1] / "data"
+FILLING = {"_results", "_numbers", "_shards"}  # they decide on no value
 ORIGIN = ("seconds", "command", "python", "torch", "numpy", "processor", "code_hash")
 
 Value = str | int | float
@@ -123,8 +127,31 @@ def origin(script: Path) -> Row:
         "torch": torch.__version__,
         "numpy": np.__version__,
         "processor": usage().device,
-        "code_hash": code_hash(script.read_text(encoding="utf-8")),
+        "code_hash": hash_of_script(script),
     }
+
+
+def hash_of_script(script: Path) -> str:
+    """Return 16 hexadecimal digits that change with the code behind a table."""
+    texts = _sources(script, set())
+    hashes = [code_hash(text) for text in texts]
+    if len(hashes) == 1:
+        return hashes[0]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()[:16]
+
+
+def _sources(script: Path, seen: set[Path]) -> list[str]:
+    """Return the text of a script and of the modules beside it that it needs."""
+    seen.add(script)
+    texts = [script.read_text(encoding="utf-8")]
+    imports = (
+        n for n in ast.walk(ast.parse(texts[0])) if isinstance(n, ast.ImportFrom)
+    )
+    for name in sorted({node.module or "" for node in imports} - FILLING):
+        beside = script.with_name(f"{name}.py")
+        if beside.is_file() and beside not in seen:
+            texts += _sources(beside, seen)
+    return texts
 
 
 def _rows_to_keep(rows: list[Row], cases: Sequence[Case], code: str) -> list[Row]:

@@ -14,15 +14,15 @@ times are theirs; nothing is measured here.
 
 from __future__ import annotations
 
-import json
 import math
 from functools import cache
 
 from _results import Case, fill_table, seeds_from_command_line
-from effdl.data.download import Download, fetch
 from effdl.nas.block_space import ChoiceStage, layer_shapes
 from effdl.nas.choice_front import choice_front, uniform_points
 from effdl.nas.fbnet_table import OPERATIONS, fit_additive, load_fbnet
+from effdl.nas.hardware.pixel1_table import load_pixel1
+from effdl.nas.public_files import MILLISECOND
 
 DEVICES = ("raspi4", "pixel3", "eyeriss", "fpga")
 KERNEL_EXPANSION = {
@@ -37,12 +37,6 @@ STAGES = (
     ChoiceStage(112, 4, 1),
     ChoiceStage(184, 4, 2),
     ChoiceStage(352, 1, 1),
-)
-PIXEL_1 = Download(  # rearranged, so no address has it with this sum
-    "pixel1/pixel1_runtime_model.json",
-    2054,
-    "285572e69668f73c82e3d0b8040507f4bba836b44545bbc10e16248156e2b8ad",
-    (),
 )
 TICKS = 100  # in a millisecond
 
@@ -80,11 +74,8 @@ def of_device(device: str) -> Case:
 
 def of_pixel_1() -> Case:
     """Return how many points the front has, and what uniform networks could save."""
-    table = json.loads(fetch(PIXEL_1).read_text(encoding="utf-8"))
-    costs = [
-        [round(TICKS * table[str(layer)][str(k)]) for k in range(4)]
-        for layer in range(len(table))
-    ]
+    seconds = load_pixel1().extra.tolist()
+    costs = [[round(TICKS * s / MILLISECOND) for s in layer] for layer in seconds]
     worth = [math.log2(k * k * t) for k, t in KERNEL_EXPANSION.values()]
     front = choice_front(costs, [worth] * len(costs))
     found: dict[str, float] = {"layers": len(costs), "front": len(front)}

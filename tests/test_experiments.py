@@ -32,15 +32,19 @@ def tables() -> list[Path]:
     return [path for path in every if "code_hash" in path.read_text().split("\n")[0]]
 
 
-@pytest.fixture
-def results(monkeypatch):
-    """The module experiments/_results.py, which is in no package."""
+def load_results():
+    """Return the module experiments/_results.py, which is in no package."""
     location = EXPERIMENTS / "_results.py"
     spec = importlib.util.spec_from_file_location("_results", location)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def results():
     threads = torch.get_num_threads()
-    yield module
+    yield load_results()
     torch.set_num_threads(threads)
 
 
@@ -145,6 +149,25 @@ def test_rows_made_by_other_code_are_made_again(results, script):
     assert {row["code_hash"] for row in rows} == {code_hash(script.read_text())}
 
 
+def test_what_a_script_imports_from_its_folder_counts_but_for_the_filling(
+    results, script
+):
+    script.write_text("from _helper import f\nfrom _results import fill_table\n")
+    helper, deeper = (script.with_name(f"{name}.py") for name in ("_helper", "_deep"))
+    helper.write_text("from _deep import g\nf = g\n")
+    deeper.write_text("from _helper import f\ng = 1\n")  # a circle ends, too
+    script.with_name("_results.py").write_text("fill_table = 1\n")
+    first = results.hash_of_script(script)
+    script.with_name("_results.py").write_text("fill_table = 2\n")
+    assert results.hash_of_script(script) == first
+    deeper.write_text("from _helper import f\ng = 2\n")
+    assert results.hash_of_script(script) != first
+    helper.write_text('"""Prose."""\nfrom _deep import g\nf = g\n')
+    second = results.hash_of_script(script)
+    helper.write_text("from _deep import g\nf = g + 1\n")
+    assert results.hash_of_script(script) != second
+
+
 def test_prose_in_the_script_changes_nothing(results, script):
     before = filled(results, script)
     script.write_text('"""Squares of numbers."""\n\nPOWER = 2  # as ever\n')
@@ -190,7 +213,7 @@ def test_every_script_says_what_it_is_for(path):
 
 @cache
 def hash_of(script: Path) -> str:
-    return code_hash(script.read_text())
+    return load_results().hash_of_script(script)
 
 
 @pytest.mark.parametrize("path", tables(), ids=lambda path: path.stem)

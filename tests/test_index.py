@@ -136,7 +136,10 @@ def definitions(module):
         return set()
     body = ast.parse(path.read_text(encoding="utf8")).body
     kinds = (ast.FunctionDef, ast.ClassDef)
-    return {node.name for node in body if isinstance(node, kinds)}
+    assigned = [t for n in body if isinstance(n, ast.Assign) for t in n.targets]
+    return {node.name for node in body if isinstance(node, kinds)} | {
+        target.id for target in assigned if isinstance(target, ast.Name)
+    }
 
 
 def code_of(notebook):

@@ -1,0 +1,1 @@
+"""Differentiable architecture search: DARTS, and what others changed in it."""

@@ -1,0 +1,1 @@
+"""Search that minds the hardware: costs as losses, multipliers and constraints."""
