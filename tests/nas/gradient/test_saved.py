@@ -40,6 +40,7 @@ def test_what_is_kept_twice_counts_once_and_a_view_is_no_more_memory():
     x = torch.zeros(2, 5)
     assert saved_elements(lambda: a(x).sum() + b(x).sum()) == 10
     assert saved_elements(lambda: a(x).sum() + b(x[:1]).sum()) == 10
+    assert saved_elements(lambda: b(x[:1]).sum()) == 10  # it holds the whole of it
 
 
 def test_without_a_gradient_nothing_is_kept():

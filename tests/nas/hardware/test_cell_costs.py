@@ -54,6 +54,8 @@ def test_agreement_by_hand():
     assert close == Agreement(0.5, pytest.approx(1 / 3), 1.0)
     worse = agreement(np.array([3.0, 1.0]), np.array([1.0, 3.0]))
     assert worse == Agreement(-3.0, 2.0, 2.0)
+    too_small = agreement(np.array([1.0, 2.0, 2.0]), np.array([1.0, 2.0, 3.0]))
+    assert too_small.largest_error == 1.0
 
 
 def test_costs_that_add_up_come_back_exactly():

@@ -122,6 +122,17 @@ def test_the_architecture_moves_as_in_darts():
     assert torch.equal(*ends)
 
 
+def test_the_architecture_heeds_the_objective():
+    """One that says nothing of the loss: the first candidate's logits must fall."""
+    searching = a_search()
+    searching.objective = lambda _loss, weights, _searching: weights[:, 0].sum()
+    before = searching.architecture.logits.detach().clone()
+    step_on_paths(lambda a: [uniform_path(a)])(searching, a_batch(), a_batch())
+    moved = searching.architecture.logits.detach() - before
+    assert (moved[:, 0] < 0).all()
+    assert (moved[:, 1:] > 0).all()
+
+
 def test_the_weights_move_by_the_sum_of_the_paths_losses():
     with seeded(3):
         searching = a_search()

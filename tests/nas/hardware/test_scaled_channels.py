@@ -77,6 +77,8 @@ def test_the_candidates_of_a_kernel_are_one_block():
     made = [make() for make in layer.values()]
     assert made[0].wide is made[1].wide is made[2].wide
     assert made[3].wide is made[5].wide is not made[0].wide
+    sides = [block.wide.layers[1][0].kernel_size[0] for block in made]
+    assert sides == [3, 3, 3, 5, 5, 5]
     together = parameter_count(nn.ModuleList(made))
     assert together == parameter_count(made[0].wide) + parameter_count(made[3].wide)
     assert [int(m.mask.sum()) for m in made] == [6, 12, 24] * 2
