@@ -62,8 +62,7 @@ def toy_validation(w: Tensor, alpha: Tensor) -> Tensor:
     return (alpha * w - 2 * alpha + 1).sum()
 
 
-#: The problem with two numbers of the paper on DARTS.
-TOY = TwoLevels(toy_training, toy_validation)
+TOY = TwoLevels(toy_training, toy_validation)  #: the problem with two numbers
 
 
 def toy_end_ahead(rate: float) -> float:
