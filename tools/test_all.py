@@ -20,6 +20,7 @@ from common import ROOT, book_notebooks, one_thread
 
 REPORTS = ROOT / "_build" / "reports"
 SANITIZE = ROOT / "tools" / "nbval_sanitize.cfg"
+BY_PAGE = ("-n", "2", "--dist", "loadgroup")  # so that a page is opened once a mode
 
 
 class Outcome(NamedTuple):
@@ -40,7 +41,7 @@ def main() -> int:
         "unit tests": lambda: pytest("unit", "-m", "not site", "-n", "2"),
         "notebooks": notebooks,
         "book": lambda: python("tools/build_book.py"),
-        "site": lambda: pytest("site", "-m", "site", "-n", "2", "tests/site"),
+        "site": lambda: pytest("site", "-m", "site", *BY_PAGE, "tests/site"),
     }
     outcomes, lines = [], []
     for name, stage in stages.items():
