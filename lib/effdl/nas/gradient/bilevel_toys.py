@@ -62,7 +62,7 @@ def toy_validation(w: Tensor, alpha: Tensor) -> Tensor:
     return (alpha * w - 2 * alpha + 1).sum()
 
 
-TOY = TwoLevels(toy_training, toy_validation)  #: the problem with two numbers
+TOY = TwoLevels(toy_training, toy_validation)  # the problem with two numbers
 
 
 def toy_end_ahead(rate: float) -> float:

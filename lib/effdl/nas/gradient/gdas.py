@@ -32,5 +32,5 @@ leave their start; look at how far they are apart before you read their order.
 from effdl.nas.gradient.gumbel import HardWeights, falling_linearly
 from effdl.nas.gradient.method import Method
 
-#: One operation an edge, drawn anew in every step; tau from 10 to 0.1.
+# One operation an edge, drawn anew in every step; tau from 10 to 0.1.
 GDAS = Method(relax=HardWeights(falling_linearly(10.0, 0.1)))

@@ -84,5 +84,5 @@ class Method:
     after_epoch: Callable[[Searching, list[SearchEpoch]], bool] = never_stop
 
 
-#: Softmax, first order, and nothing else.
+# Softmax, first order, and nothing else.
 DARTS = Method()

@@ -183,5 +183,5 @@ def _log_sum(logits: Tensor, pair: Tensor) -> Tensor:
     return logits.masked_fill(~pair, -torch.inf).logsumexp(dim=1, keepdim=True)
 
 
-#: Binary gates: one path for the weights, two for the architecture.
+# Binary gates: one path for the weights, two for the architecture.
 PROXYLESS = Method(relax=sampled_path, step=proxyless_step)

@@ -28,7 +28,7 @@ from effdl.nas.gradient.method import Method
 from effdl.nas.gradient.steps import Objective, Searching, one_level_step
 from effdl.nas.hardware.expected_cost import CostTable, expected_cost
 
-#: All operations, weighted by a soft draw; tau from 1 to 0.1, one level.
+# All operations, weighted by a soft draw; tau from 1 to 0.1, one level.
 SNAS = Method(
     relax=ConcreteWeights(falling_exponentially(1.0, 0.1)), step=one_level_step
 )
