@@ -175,7 +175,10 @@ def fair_open(setting: Setting, seed: int) -> Found:
 
 
 def robust(setting: Setting, seed: int) -> Found:
-    """Stop when the largest eigenvalue grows, and go back."""
+    """Stop when the largest eigenvalue grows, and go back: to epoch 9 at the earliest.
+
+    It is judged on 100 images.
+    """
     run = start(setting, seed)
     [batch, *_] = setting.validation.batches(100)
     rule = EigenvalueStop(batch, earliest=EARLY)
@@ -210,7 +213,7 @@ def perturbed(setting: Setting, seed: int) -> Found:
 
 
 def partial_channels(setting: Setting, seed: int) -> Found:
-    """A quarter of the channels in the mixture, and one number for each edge."""
+    """A quarter of the channels in the mixture, a number for each edge; no warm-up."""
     net = small_mixed_net(cells=setting.cells)
     for place, layer in enumerate(net.layers):
         if isinstance(layer, MixedCell):

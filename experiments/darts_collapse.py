@@ -4,10 +4,15 @@ The setting that collapses: 300 images for the weights and 300 for the architect
 cells, constant learning rates of 0.1 and 0.03, 40 epochs. Every case is one search. The
 cell it finds is looked up in the cell benchmark, after 8 epochs and at the end.
 
-    skips, nones     edges on which they have the largest logit; the cell has no none
-    skip_weight      its share of the weights of an edge, mean over the edges, of the
-                     architecture that is kept; the curve has all epochs
+    skips            edges of the cell that is found which have a skip connection
+    nones            edges where none has the largest logit; only the cells of open
+                     gates can have a none
+    skip_weight      the skip's share of the weights of an edge, mean over the edges, of
+                     the architecture that is kept, with PT-DARTS before the selection;
+                     the curve has all epochs
     kept             epoch, from 1, of the architecture that the method returns
+    early_...        the same of the cell after 8 epochs: the largest logit of every
+                     edge; of the last epoch if the search ended earlier
     note             largest eigenvalues, or the number of evaluations of a selection
 """
 

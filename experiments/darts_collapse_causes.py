@@ -4,7 +4,7 @@ Always plain DARTS.
 
     falling rate    the weights' learning rate falls along half a cosine, as is usual
     slow alpha      the architecture moves with a tenth of the rate
-    more images     four times as many, in a quarter of the epochs: as many steps
+    more images     four times as many, in a quarter of the epochs: about as many steps
     one cell        in every stage, instead of three
 
 The columns are those of darts_collapse.py.

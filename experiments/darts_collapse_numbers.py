@@ -32,12 +32,6 @@ KEYS = {
     "one_level": "one level",
     "partial": "PC-DARTS",
 }
-CAUSES = {
-    "falling": "falling rate",
-    "slow": "slow alpha",
-    "images": "more images",
-    "one_cell": "one cell",
-}
 
 
 @cache
@@ -49,10 +43,10 @@ def rows(method: str) -> tuple[Row, ...]:
 
 
 @cache
-def changed(change: str) -> tuple[Row, ...]:
-    """Return the searches with one thing changed."""
+def falling() -> tuple[Row, ...]:
+    """Return the searches with plain DARTS and a learning rate that falls."""
     table = read_table(data_path("results/darts_collapse_causes.csv"))
-    return tuple(row for row in table if row["change"] == change)
+    return tuple(row for row in table if row["change"] == "falling rate")
 
 
 def percent(share: float) -> Answer:
@@ -115,27 +109,18 @@ Number = Callable[[], Answer]
 
 
 def of_methods() -> dict[str, Number]:
-    """Return the numbers that every method has."""
+    """Return the numbers of every method; the cures are compared with DARTS."""
     numbers: dict[str, Number] = {}
     for key, method in KEYS.items():
-        for column, shown in (("test", percent), ("skip_weight", percent)):
-            numbers[f"cures_{key}_{column}"] = partial(
-                lambda m, c, s: s(average(c, rows(m))), method, column, shown
-            )
-        for column in ("skips", "kept", "search_seconds"):
-            numbers[f"cures_{key}_{column}"] = partial(
-                lambda m, c: few(average(c, rows(m))), method, column
-            )
-        numbers[f"cures_{key}_better"] = partial(wins, "test", method)
-        numbers[f"cures_{key}_fewer"] = partial(wins, "skips", method, fewer=True)
-    for key, change in CAUSES.items():
-        for column, shown in (("test", percent), ("skip_weight", percent)):
-            numbers[f"cures_{key}_{column}"] = partial(
-                lambda m, c, s: s(average(c, changed(m))), change, column, shown
-            )
-        numbers[f"cures_{key}_skips"] = partial(
-            lambda m: few(average("skips", changed(m))), change
-        )
+        numbers |= {
+            f"cures_{key}_test": lambda m=method: percent(average("test", rows(m))),
+            f"cures_{key}_skips": lambda m=method: few(average("skips", rows(m))),
+        }
+        if method != "DARTS":
+            numbers |= {
+                f"cures_{key}_better": partial(wins, "test", method),
+                f"cures_{key}_fewer": partial(wins, "skips", method, fewer=True),
+            }
     return numbers
 
 
@@ -143,7 +128,13 @@ NUMBERS: dict[str, Number] = of_methods() | {
     "cures_seeds": seeds,
     "cures_plain_early_test": lambda: percent(average("early_test", rows("DARTS"))),
     "cures_plain_early_skips": lambda: few(average("early_skips", rows("DARTS"))),
-    "cures_plain_worst": lambda: percent(worst("test", rows("DARTS"))),
+    "cures_plain_skip_weight": lambda: percent(average("skip_weight", rows("DARTS"))),
+    "cures_beta_skip_weight": lambda: percent(
+        average("skip_weight", rows("beta-DARTS"))
+    ),
+    "cures_plus_kept": lambda: few(average("kept", rows("DARTS+"))),
+    "cures_falling_test": lambda: percent(average("test", falling())),
+    "cures_falling_skips": lambda: few(average("skips", falling())),
     "cures_minus_worst": lambda: percent(worst("test", rows("DARTS-"))),
     "cures_median_cell": lambda: percent(median_cell()),
     "cures_all_skips": lambda: percent(of_all_skips("test")),

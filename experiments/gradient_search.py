@@ -7,8 +7,10 @@ search. The benchmark's validation part chooses between cells, its test part rep
     validation, test   mean accuracies of the found cell over all of its trainings
     below              share of all cells with a lower mean test accuracy
     regret             test accuracy that is missing to the best cell by validation
+    search_seconds     of the CPU, with the tuning of PT-DARTS, without its evaluations
     random_test        what random search finds in the same seconds, in expectation
-    mixture, discrete  validation accuracy of the supernet, and with one operation left
+    mixture, discrete  validation accuracy of the supernet as the run left it: with the
+                       weights that are kept, and with one operation on each edge
 """
 
 from __future__ import annotations

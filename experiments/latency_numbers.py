@@ -82,27 +82,14 @@ def missed() -> Answer:
     return count, f"{count} of {len(TARGETS)}"
 
 
-def test_accuracy(rule: str, share: str) -> Answer:
-    """Return the mean test accuracy of what a rule found on the benchmark."""
-    found = [float(r["test"]) for r in rows(rule, BENCH) if r["share"] == share]
-    return float(np.mean(found)), f"{100 * np.mean(found):.1f} %"
-
-
 NUMBERS = {
     "lightnas_plain_swing": lambda: swing("plain"),
-    "lightnas_damped_swing": lambda: swing("augmented"),
-    "lightnas_plain_pixel1": lambda: off("plain", "mixture", "pixel1"),
-    "lightnas_plain_pixel1_worst": lambda: off(
-        "plain", "mixture", "pixel1", worst=True
-    ),
     "lightnas_plain_mean": lambda: off("plain", "mixture", "devices"),
     "lightnas_slow_mean": lambda: off("slow", "mixture", "devices"),
     "lightnas_authors_mean": lambda: off("authors", "mixture", "devices"),
-    "lightnas_damped_mean": lambda: off("augmented", "mixture", "devices"),
     "lightnas_damped_mean_worst": lambda: off(
         "augmented", "mixture", "devices", worst=True
     ),
-    "lightnas_damped_kept": lambda: off("augmented", "kept", "devices"),
     "lightnas_damped_kept_worst": lambda: off(
         "augmented", "kept", "devices", worst=True
     ),
@@ -113,8 +100,6 @@ NUMBERS = {
     "lightnas_bench_sharp_worst": lambda: off(
         "sharpened", "measured", BENCH, worst=True
     ),
-    "lightnas_bench_sharp_test": lambda: test_accuracy("sharpened", "0.5"),
-    "lightnas_bench_inside_test": lambda: test_accuracy("inside", "0.5"),
     "lightnas_bench_inside_kept": lambda: off("inside", "kept", BENCH),
     "lightnas_bisect_runs": lambda: runs("median"),
     "lightnas_bisect_most": lambda: runs("most"),

@@ -2,8 +2,9 @@
 
 A page prints {{ key }}. Accuracies are means over three search seeds, each the mean
 test accuracy of the cell's trainings in the benchmark; milliseconds are those of the
-fitted table, dead edges not charged. Some numbers are of published latencies, which
-have to be in EFFDL_CACHE. Four are measured with the clock: run it alone.
+fitted table. Cells are not charged for dead edges, mixtures are. Some numbers are of
+published latencies, which have to be in EFFDL_CACHE. Four are measured with the clock:
+run it alone.
 """
 
 from __future__ import annotations

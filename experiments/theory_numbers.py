@@ -235,7 +235,7 @@ NUMBERS = {
     "theory_step_factor": lambda: plain(times()[1] / times()[0]),
     "theory_ridge_first": lambda: percent(ridge_errors()["first"], 0),
     "theory_ridge_one": lambda: percent(ridge_errors()["1"], 0),
-    "theory_ridge_ten": lambda: percent(ridge_errors()["10"], 1),
+    "theory_ridge_ten": lambda: percent(ridge_errors()["10"], 2),
     "theory_gold_members": lambda: plain(median(p.members for p in pruned()), 0),
     "theory_gold_seconds": lambda: plain(max(p.seconds for p in pruned()), 0),
     "theory_gold_test": lambda: percent(gold_tests()[0]),

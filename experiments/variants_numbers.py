@@ -1,7 +1,8 @@
 """The numbers that the pages print about hardware-aware variants of the search.
 
 Superkernels, meta-kernels, merged convolutions, routes, shrunk spaces, a proxy device.
-A page prints {{ key }}. Choices are made on validation, what is reported is on test.
+A page prints {{ key }}. Choices are made on validation. Accuracies are on test; mean
+scores of a space are on validation.
 Published tables are read from the cache of downloads.
 """
 
@@ -12,7 +13,6 @@ from functools import cache, partial
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD
 
 from _numbers import Answer, fill_numbers
 from _results import seeds_from_command_line
@@ -21,13 +21,14 @@ from effdl.data.digits import small_digits
 from effdl.measure.latency import latency
 from effdl.measure.memory import peak_activation_bytes
 from effdl.nas.block_space import BlockSpace, Choices
-from effdl.nas.cell_space import EDGES, OPERATIONS, Cell, all_cells
+from effdl.nas.cell_space import all_cells
 from effdl.nas.cellbench import load_cellbench
 from effdl.nas.gradient.method import Method
 from effdl.nas.gradient.mixed import MixedOperation
 from effdl.nas.gradient.mixed_net import prepare_for_search_
 from effdl.nas.gradient.search import Rates, search
 from effdl.nas.gradient.steps import Searching
+from effdl.nas.hardware.cell_costs import cell_sums, fit_cell_costs
 from effdl.nas.hardware.dense_net import RoutedNet, route_architecture
 from effdl.nas.hardware.dense_routes import chained_cost, likeliest_route
 from effdl.nas.hardware.merge_convs import fold_norm, merge
@@ -36,14 +37,14 @@ from effdl.nas.hardware.pixel1_table import load_pixel1
 from effdl.nas.hardware.proxy_device import adapt_table, fit_table, transfer_loss
 from effdl.nas.hardware.scaled_channels import scaled_layer
 from effdl.nas.hardware.space_shrinking import best_of_draws, sample_left, shrink_space
-from effdl.nas.hardware.superkernel import SuperKernel, SuperKernelBlock
-from effdl.nas.hardware.superkernel_runtime import Runtimes, superkernel_loss
+from effdl.nas.hardware.superkernel import SuperKernelBlock
+from effdl.nas.hardware.superkernel_runtime import Runtimes
 from effdl.nas.mbconv_space import mbconv_layer
 from effdl.nas.public_tables import load_nas_bench_201
 from effdl.nas.ranking import spearman
 from effdl.nas.supernet import SuperNet
 from effdl.seed import seeded
-from effdl.train import accuracy, fit, train_classifier
+from effdl.train import accuracy, train_classifier
 
 TIMES = Runtimes(1.0, 2.0, 1.4, 2.8)
 MERGED = {"same": (16, 16, 16), "wide": (16, 96, 16)}
@@ -56,22 +57,6 @@ def pixel_residuals() -> np.ndarray:
     """Return the relative error of the runtime of 3x3,e3 in every layer."""
     rows = (Runtimes(*row) for row in load_pixel1().extra.double().tolist())
     return np.array([times.residual / times.k3_e3 for times in rows])
-
-
-@cache
-def superkernels(*, weight: float) -> tuple[str, float]:
-    """Return the choices of four layers after a search, and validation accuracy."""
-    digits = small_digits()
-    shapes = ((8, 8, 1), (8, 16, 2), (16, 16, 1), (16, 16, 1))
-    with seeded(0):
-        blocks = [SuperKernelBlock(c, n, stride=s) for c, n, s in shapes]
-        net = nn.Sequential(conv_bn(1, 8, 3, stride=2), *blocks, *mean_linear(16, 10))
-        loss_of = superkernel_loss(net, [TIMES] * len(blocks), weight)
-        sgd = SGD(net.parameters(), 0.05, 0.9, weight_decay=5e-4)
-        fit(net, loss_of, digits.train.batches(100, seed=0), sgd, epochs=4)
-    kernels = [m for m in net.modules() if isinstance(m, SuperKernel)]
-    choices = ", ".join(kernel.choice() for kernel in kernels)
-    return choices, accuracy(net, digits.validation.batches(500))
 
 
 @cache
@@ -114,10 +99,13 @@ def meta_factors() -> tuple[float, float]:
 
 @cache
 def merge_speed(name: str) -> float:
-    """Return the time of the merged convolution, divided by that of the two."""
+    """Return the time of the merged convolution, divided by that of the two.
+
+    All maps are of one size, as in ``merge_costs``; so the two differ at the border.
+    """
     c, m, n = MERGED[name]
     with seeded(0):
-        first, second = nn.Conv2d(c, m, 3, padding=2), nn.Conv2d(m, n, 3)
+        first, second = (nn.Conv2d(*w, 3, padding=1) for w in ((c, m), (m, n)))
         x = torch.randn(32, c, 12, 12)
     ways = {"two": nn.Sequential(first, second), "one": merge(first, second)}
     times = latency(ways, x)
@@ -274,7 +262,8 @@ def devices(name: str) -> dict[str, float]:
         table = load_nas_bench_201()
         proxy, target = table.need("latency_raspi4"), table.need(f"latency_{name}")
     values = table.mean("validation")
-    has = operators(table.cells if name == "own" else tuple(all_cells()))
+    cells = table.cells if name == "own" else tuple(all_cells())
+    has = np.array([cell.one_hot()[:, 1:].ravel() for cell in cells], dtype=float)
     adapted, fresh = [], []
     for seed in range(5):
         random = np.random.default_rng(seed)
@@ -291,11 +280,14 @@ def devices(name: str) -> dict[str, float]:
     }
 
 
-def operators(cells: tuple[Cell, ...]) -> np.ndarray:
-    """Return which operations but none are on which edges, (n, 24)."""
-    names = OPERATIONS[1:]
-    rows = [[o == n for o in cell.operations for n in names] for cell in cells]
-    return np.array(rows, dtype=float).reshape(len(cells), len(EDGES) * len(names))
+def fitted_agreement() -> float:
+    """Return how two tables of operators, fitted to our two latencies, agree."""
+    bench = load_cellbench()
+    one, many = (
+        cell_sums(fit_cell_costs(bench, name)[0], bench.cells)
+        for name in ("latency_1", "latency_64")
+    )
+    return spearman(one, many)
 
 
 def percent(share: float) -> Answer:
@@ -325,12 +317,7 @@ def thousands(number: float) -> Answer:
 
 NUMBERS = {
     "variants_pixel_worst": lambda: percent(float(np.abs(pixel_residuals()).max())),
-    "variants_pixel_mean": lambda: percent(float(pixel_residuals().mean())),
     "variants_super_memory": lambda: times(superkernel_memory()),
-    "variants_super_free": lambda: words(superkernels(weight=0.0)[0]),
-    "variants_super_free_validation": lambda: percent(superkernels(weight=0.0)[1]),
-    "variants_super_priced": lambda: words(superkernels(weight=1.0)[0]),
-    "variants_super_priced_validation": lambda: percent(superkernels(weight=1.0)[1]),
     "variants_meta_memory": lambda: times(meta_factors()[0]),
     "variants_meta_time": lambda: times(meta_factors()[1]),
     "variants_merge_same_time": lambda: times(merge_speed("same")),
@@ -349,6 +336,7 @@ NUMBERS = {
     "variants_shrink_left": lambda: percent(shrunk()["left"]),
     "variants_shrink_whole_test": lambda: percent(shrunk()["whole_test"]),
     "variants_shrink_left_test": lambda: percent(shrunk()["shrunk_test"]),
+    "variants_proxy_own_fitted": lambda: correlation(fitted_agreement()),
     **{
         f"variants_proxy_{name}_{key}": partial(
             lambda name, key: (

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from effdl.data.download import Download, cache_folder
+from effdl.nas.hardware.pixel1_table import INDENTED, PUBLISHED
 
 
 def skip_unless_cached(*downloads: Download) -> None:
@@ -16,6 +17,13 @@ def skip_unless_cached(*downloads: Download) -> None:
     for download in downloads:
         if not (cache_folder() / download.name).is_file():
             pytest.skip(f"no {download.name} in the folder EFFDL_CACHE")
+
+
+def skip_unless_pixel1() -> None:
+    """Skip the test that calls this if neither copy of the table is in the cache."""
+    copies = (cache_folder() / copy.name for copy in (PUBLISHED, INDENTED))
+    if not any(copy.is_file() for copy in copies):
+        pytest.skip(f"no {PUBLISHED.name} in the folder EFFDL_CACHE")
 
 
 def put(cache: Path, download: Download, content: bytes) -> Download:

@@ -1,19 +1,19 @@
 """The front of a free choice against brute force, on drawn tables and a real one."""
 
 import itertools
-import json
 import math
 
 import numpy as np
 import pytest
 
-from effdl.data.download import cache_folder
 from effdl.nas.choice_front import (
     FrontPoint,
     best_within,
     choice_front,
     uniform_points,
 )
+from effdl.nas.hardware.pixel1_table import load_pixel1
+from public_data import skip_unless_pixel1
 
 
 def brute_force(costs, values):
@@ -173,10 +173,7 @@ def test_bad_arguments_are_named(call, message):
 
 def _pixel():
     """Return ticks of 10 us, and bits of taps times expansion, of 22 layers of 4."""
-    path = cache_folder() / "pixel1" / "pixel1_runtime_model.json"
-    if not path.is_file():
-        pytest.skip("the runtime table of a Pixel 1 is not in EFFDL_CACHE")
-    table = json.loads(path.read_text())
-    costs = [[round(100 * table[str(layer)][k]) for k in "0123"] for layer in range(22)]
+    skip_unless_pixel1()
+    costs = (1e5 * load_pixel1().extra.double()).round().long().tolist()
     worth = [math.log2(k**2 * t) for k in (3, 5) for t in (3, 6)]
-    return costs, [worth] * 22
+    return costs, [worth] * len(costs)

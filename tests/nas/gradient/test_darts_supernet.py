@@ -225,5 +225,9 @@ def test_what_cannot_be_is_named():
         small_darts_supernet(cells=2)
     with pytest.raises(ValueError, match="width must be at least 1, got 0"):
         small_darts_supernet(width=0)
+    with pytest.raises(ValueError, match=r"names must name .* got \(\); leave it out"):
+        small_darts_supernet(())
+    with pytest.raises(ValueError, match=r"at least one operation, got \[\]; leave it"):
+        DartsSupernet(names=[])
     with pytest.raises(ValueError, match=r"x must be \(N, C, H, W\)"):
         small_darts_supernet()(torch.zeros(1, 12, 12), torch.ones(28, 8))

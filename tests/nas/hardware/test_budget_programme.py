@@ -9,8 +9,8 @@ from scipy.optimize import linprog
 
 from effdl.nas.hardware.budget_programme import hull_moves, sparsest, within_budget
 from effdl.nas.hardware.expected_cost import CostTable, expected_cost
-from effdl.nas.hardware.pixel1_table import INDENTED, load_pixel1
-from public_data import skip_unless_cached
+from effdl.nas.hardware.pixel1_table import load_pixel1
+from public_data import skip_unless_pixel1
 
 
 def solved(gradient, table, target):
@@ -53,7 +53,7 @@ def test_random_programmes_are_solved_as_scipy_does(seed):
 
 @pytest.mark.parametrize("target", [0.057, 0.07, 0.09, 0.12])
 def test_on_the_pixel_table_too(target):
-    skip_unless_cached(INDENTED)
+    skip_unless_pixel1()
     check(torch.randn(22, 4), load_pixel1(), target)
 
 
@@ -65,6 +65,24 @@ def test_two_edges_by_hand():
     assert found.tolist() == [[0.75, 0.25], [0.0, 1.0]]
     assert within_budget(gradient, table, 8.0).tolist() == [[0, 1], [0, 1]]
     assert within_budget(gradient, table, 0.0).tolist() == [[1, 0], [1, 0]]
+
+
+@pytest.mark.parametrize("seed", [75, 372])
+def test_a_move_in_part_is_the_last_one(seed):
+    """What rounding leaves of the excess, 1e-17, must not start another move."""
+    random = np.random.default_rng(seed)
+    costs = torch.from_numpy(random.random((1, 5)))
+    gradient = torch.from_numpy(random.normal(size=(1, 5)))
+    target = 0.3 + float(costs.min() + (costs.max() - costs.min()) * random.random())
+    found = within_budget(gradient, CostTable(0.3, costs), target)
+    assert found.sum().item() == pytest.approx(1)
+
+
+def test_candidates_on_one_line_are_left_in_order():
+    worth = torch.tensor([[0.54, 1.03, 0.96, 0.61]], dtype=torch.float64)
+    costs = torch.tensor([[0.2, 0.9, 0.8, 0.3]], dtype=torch.float64)
+    found = within_budget(-worth, CostTable(0.0, costs), 0.48)
+    assert found.tolist() == [pytest.approx([0, 0.3, 0, 0.7])]
 
 
 def test_moves_go_down_the_hull_only_and_in_order_of_price():

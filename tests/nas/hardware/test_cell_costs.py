@@ -152,7 +152,7 @@ def test_published_latencies_are_additive_on_one_device_only(device, low, high):
 
 def test_errors_name_what_is_missing():
     few = table_of(EVERY[:25], np.arange(25.0))
-    with pytest.raises(ValueError, match=r"25 cells of .* determine 9 of 25 costs"):
+    with pytest.raises(ValueError, match="25 architectures determine 9 of 25 unknown"):
         fit_cell_costs(few, "cost")
     with pytest.raises(ValueError, match="toy lacks 'latency_1'"):
         fit_cell_costs(few, "latency_1")

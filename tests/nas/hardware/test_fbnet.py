@@ -45,9 +45,10 @@ def test_samples_are_flat_at_first_and_nearly_one_hot_in_the_end():
 def test_a_sample_is_torchs_gumbel_softmax():
     """Frequencies of a first weight above 0.7, over many draws at one temperature."""
     method, tau, n = fbnet(TABLE), 5 * math.exp(-0.045 * 45), 3000
+    pair = Architecture([("a", "b")])
     with torch.no_grad():
-        PAIRS.logits[0] = torch.tensor([1.0, 0.0])
-    ours = torch.stack([method.relax(PAIRS, 0.5)[0, 0] for _ in range(n)])
+        pair.logits[0] = torch.tensor([1.0, 0.0])
+    ours = torch.stack([method.relax(pair, 0.5)[0, 0] for _ in range(n)])
     rows = torch.tensor([[1.0, 0.0]]).expand(n, 2)
     theirs = torch.nn.functional.gumbel_softmax(rows, tau)[:, 0]
     shares = [(drawn > 0.7).double().mean().item() for drawn in (ours, theirs)]

@@ -18,9 +18,9 @@ from effdl.nas.hardware.hardcore_nas import (
     operation_table,
     probabilities,
 )
-from effdl.nas.hardware.pixel1_table import INDENTED, load_pixel1
+from effdl.nas.hardware.pixel1_table import load_pixel1
 from effdl.seed import seeded
-from public_data import skip_unless_cached
+from public_data import skip_unless_pixel1
 
 TABLE = CostTable(1.0, torch.tensor([[0.0, 1.0, 3.0], [0.5, 1.5, 4.0]]))
 NAMES = ("a", "b", "c")
@@ -63,7 +63,7 @@ def test_each_block_alone_is_linear_with_a_table_of_its_own():
 
 def test_alternating_programmes_of_the_two_blocks_never_leave_the_budget():
     """22 layers of the Pixel 1 as 11 stages of two; T = 70 ms, random gradients."""
-    skip_unless_cached(INDENTED)
+    skip_unless_pixel1()
     table, target = load_pixel1(), 0.07
     operations, depths = torch.zeros(22, 4), torch.zeros(11, 2)
     operations[:, 0], depths[:, 0] = 1.0, 1.0  # the cheapest
@@ -131,6 +131,7 @@ def test_no_step_leaves_the_budget_whatever_the_gradient():
     for _ in range(100):
         it.move_(here, torch.randn(2, 3))
         assert probabilities(here).min() >= 0
+        torch.testing.assert_close(probabilities(here).sum(dim=1), torch.ones(2))
     assert max(it.history) <= 1 + 1e-6
     kept = sparsest(probabilities(here).detach(), TABLE, 2.4)
     assert expected_cost(kept, TABLE) <= 2.4

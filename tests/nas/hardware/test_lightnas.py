@@ -19,10 +19,10 @@ from effdl.nas.hardware.lightnas import (
     sharpened_softmax,
     strongest_cost,
 )
-from effdl.nas.hardware.pixel1_table import INDENTED, load_pixel1
+from effdl.nas.hardware.pixel1_table import load_pixel1
 from effdl.nas.hardware.toy_descent import descend
 from effdl.seed import seeded
-from public_data import skip_unless_cached
+from public_data import skip_unless_pixel1
 
 TABLE = CostTable(1.0, torch.tensor([[0.0, 1.0, 3.0], [0.5, 1.5, 0.0]]))
 
@@ -145,7 +145,7 @@ def test_ascent_comes_back_to_the_target_and_descent_runs_away_from_it():
 
 def test_plain_ascent_misses_on_the_pixel_table_and_damping_brings_it_to_the_target():
     """90 ms: the mean within 0.5 ms with damping, and more than 0.5 ms off without."""
-    skip_unless_cached(INDENTED)
+    skip_unless_pixel1()
     toy, target = seeded_toy(load_pixel1(), 0), 0.09
     plain, _ = toy_run(toy, target, rate=0.05)
     damped, space = toy_run(toy, target, rate=0.05, rho=10.0)

@@ -9,14 +9,13 @@ from effdl.nas.gradient.architecture import Architecture
 from effdl.nas.hardware import pixel1_table
 from effdl.nas.hardware.expected_cost import cost_range
 from effdl.nas.hardware.pixel1_table import (
-    INDENTED,
     LAYERS,
     OPERATIONS,
     PUBLISHED,
     load_pixel1,
     read_runtime_model,
 )
-from public_data import put, skip_unless_cached
+from public_data import put, skip_unless_pixel1
 
 
 def model(layers=2):
@@ -38,7 +37,7 @@ def test_milliseconds_become_seconds_in_order_of_layers_and_operations():
 
 def test_the_published_numbers_by_hand():
     """Layer 1: 4.4905, 9.2015, 5.9248 and 11.5892 ms; sums 56.0161 and 122.9067."""
-    skip_unless_cached(INDENTED)
+    skip_unless_pixel1()
     table = load_pixel1()
     assert table.extra.shape == (LAYERS, len(OPERATIONS)) == (22, 4)
     layer = torch.tensor([4.4905, 9.2015, 5.9248, 11.5892])
@@ -48,7 +47,7 @@ def test_the_published_numbers_by_hand():
 
 
 def test_an_expansion_of_six_is_slower_than_three_in_all_layers_but_the_first():
-    skip_unless_cached(INDENTED)
+    skip_unless_pixel1()
     extra = load_pixel1().extra
     slower = (extra[:, 1] > extra[:, 0]) & (extra[:, 3] > extra[:, 2])
     assert slower.tolist() == [False] + [True] * 21

@@ -7,14 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from effdl.nas.hardware.pixel1_table import INDENTED, load_pixel1
+from effdl.nas.hardware.pixel1_table import load_pixel1
 from effdl.nas.hardware.superkernel import Decisions, SuperKernel, SuperKernelBlock
 from effdl.nas.hardware.superkernel_runtime import (
     Runtimes,
     superkernel_loss,
     superkernel_runtime,
 )
-from public_data import skip_unless_cached
+from public_data import skip_unless_pixel1
 
 TIMES = Runtimes(k3_e3=1.2, k3_e6=2.0, k5_e3=1.5, k5_e6=3.0)
 CORNERS = {  # d_5, d_3, d_6
@@ -58,7 +58,7 @@ def test_between_the_corners_the_equation_holds_literally():
 
 
 def test_on_the_published_pixel_1_times_three_corners_are_exact():
-    skip_unless_cached(INDENTED)
+    skip_unless_pixel1()
     table = load_pixel1().extra.double()
     worst = 0.0
     for row in table:

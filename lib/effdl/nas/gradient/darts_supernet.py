@@ -62,7 +62,7 @@ class DartsSupernet(nn.Module):
             :class:`~effdl.nas.gradient.darts_mixed_cell.DartsMixedCell`.
 
     Raises:
-        ValueError: If there are fewer than 3 cells.
+        ValueError: If there are fewer than 3 cells, or no candidates.
 
     Example:
         >>> import torch
@@ -87,6 +87,11 @@ class DartsSupernet(nn.Module):
         if cells < 3:
             raise ValueError(
                 f"cells must be 3 or more, got {cells}; two are reductions"
+            )
+        if not names:
+            raise ValueError(
+                f"names must name at least one operation, got {names!r}; leave it out "
+                f"to search among {list(OPERATIONS)}"
             )
         stem = STEM_MULTIPLIER * width
         self.stem = nn.Sequential(

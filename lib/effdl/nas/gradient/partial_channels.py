@@ -19,8 +19,8 @@ edge has one more number, beta, which all its candidates share:
     score of candidate k on edge e at the end:  s_e softmax(alpha_e)_k
 
 Here the share s is part of the weights of an edge, softmax(alpha) times s. They sum to
-s, and that is the factor of what goes by; without betas it is 1. As in the paper, alpha
-and beta rest at first (``warm_up`` of the search: 15 of 50 epochs there).
+s, and that is the factor of what goes by; without betas it is 1. In the paper alpha and
+beta rest at first: ``warm_up`` of the search, 15 of 50 epochs.
 
 A supernet whose weights are one-hot is *not* the discrete network here: three quarters
 of the channels still go by, even on an edge with none. Its accuracy with inherited

@@ -64,10 +64,12 @@ def hull_moves(utilities: Tensor, costs: Tensor) -> tuple[list[int], list[Move]]
         allowed = [k for k in range(len(worth)) if worth[k] > -math.inf]
         at = max(allowed, key=lambda k: (worth[k], -cost[k]))
         best.append(at)
+        price = 0.0
         while cheaper := [k for k in allowed if cost[k] < cost[at]]:
             prices = {k: (worth[at] - worth[k]) / (cost[at] - cost[k]) for k in cheaper}
             taken = min(prices, key=lambda k: (prices[k], cost[k]))
-            moves.append(Move(prices[taken], edge, at, taken))
+            price = max(price, prices[taken])  # rounding must not swap two moves
+            moves.append(Move(price, edge, at, taken))
             at = taken
     return best, sorted(moves, key=lambda move: move.price)
 
@@ -103,6 +105,8 @@ def within_budget(gradient: Tensor, table: CostTable, target: float) -> Tensor:
         point[move.edge, move.left] = 1 - part
         point[move.edge, move.taken] = part
         over -= part * saved
+        if part < 1:  # the last one; what rounding leaves of ``over`` is no reason
+            break
     if over > 1e-6 * abs(target):
         raise ValueError(
             f"target must be at least {target + over:.4g}, the cost of the cheapest "

@@ -25,6 +25,7 @@ import torch
 
 from effdl.nas.cell_classes import live_edges
 from effdl.nas.cell_space import EDGES, OPERATIONS, Cell
+from effdl.nas.fbnet_table import fit_additive
 from effdl.nas.hardware.expected_cost import CostTable
 from effdl.nas.table import CellTable, Floats
 
@@ -125,13 +126,12 @@ def fit_cell_costs(
     the extra cost 0 on every edge, and base is the cost of the cell that has it
     everywhere, whether or not there is such a cell.
 
+    Raises ``ValueError`` if too few cells are left to determine the costs.
+
     Args:
         table: What was measured.
         cost: The column, such as "latency_64"; ``ValueError`` if the table lacks it.
         names: The operations to choose from. Cells with any other are left out.
-
-    Raises:
-        ValueError: If too few cells are left to determine the costs.
 
     Example:
         >>> from effdl.nas.cellbench import load_cellbench
@@ -143,20 +143,13 @@ def fit_cell_costs(
     cells = [table.cells[n] for n in chosen]
     place = {name: column for column, name in enumerate(names)}
     columns = np.array([_columns(cell, place) for cell in cells], dtype=np.int64)
-    one_hot = np.eye(len(names))[columns.reshape(-1, len(EDGES))][:, :, 1:]
-    design = np.hstack([np.ones((len(cells), 1)), one_hot.reshape(len(cells), -1)])
+    columns = columns.reshape(-1, len(EDGES))  # also if there is none
     measured = table.need(cost)[chosen]
-    solution, _, rank, _ = np.linalg.lstsq(design, measured, rcond=None)
-    if rank < design.shape[1]:
-        raise ValueError(
-            f"{len(cells)} cells of {list(names)} determine {rank} of "
-            f"{design.shape[1]} costs; give a table with every name on every edge"
-        )
-    extra = np.pad(solution[1:].reshape(len(EDGES), -1), ((0, 0), (1, 0)))
-    return (
-        CostTable(float(solution[0]), torch.from_numpy(extra).float()),
-        agreement(design @ solution, measured),
-    )
+    fitted = fit_additive(columns, measured, operations=len(names))
+    sums = fitted.base + fitted.extra[range(len(EDGES)), columns].sum(axis=1)
+    first = fitted.extra[:, :1]
+    extra = torch.from_numpy(fitted.extra - first).float()
+    return CostTable(fitted.base + float(first.sum()), extra), agreement(sums, measured)
 
 
 def _columns(cell: Cell, place: dict[str, int]) -> list[int]:

@@ -35,7 +35,8 @@ def fbnet(table: CostTable, *, alpha: float = ALPHA, beta: float = BETA) -> Meth
     """Return FBNet as a method. Warm-up is the caller's: a ninth of the epochs.
 
     Args:
-        table: Costs, all above 1: in microseconds rather than seconds.
+        table: Costs; with the base, every architecture above 1: in microseconds rather
+            than seconds.
         alpha: Factor of the loss.
         beta: Exponent of log(LAT). For errors see
             :func:`~effdl.nas.hardware.penalties.fbnet_product`.

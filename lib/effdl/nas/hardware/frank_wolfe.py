@@ -14,22 +14,21 @@ simplex, s is the corner with the least derivative. For convex f the duality gap
 
     gap = sum over b of  <d f / d x_b, x_b - s_b>  >=  f(x) - min f
 
-says at any time how far there is to go at most. It needs all blocks, and is not 0 at
-any step; the error falls like 1/k.
+says at any time how far there is to go at most. It needs the oracles of all blocks, and
+goes up and down; the error falls like 1/k.
 
 When not to trust it: the gap bounds nothing if f is not convex, and a loss of a network
-is not. If the gradient is noisy, ``momentum`` averages it; then gamma_k s need not go
-down at all.
+is not. If the gradient is noisy, so is the gap. ``momentum`` averages the gradient.
 """
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from effdl.checks import check_positive
+from effdl.nas.gradient.gumbel import one_hot_of_largest
 
 Oracle = Callable[[Tensor], Tensor]  # a gradient to the point with the least <g, s>
 Gradient = Callable[[Sequence[Tensor]], Sequence[Tensor]]  # at all blocks, of all
@@ -73,8 +72,7 @@ def simplex_corner(gradient: Tensor) -> Tensor:
         >>> simplex_corner(torch.tensor([[0.5, -1.0, 2.0]]))
         tensor([[0., 1., 0.]])
     """
-    corner = F.one_hot(gradient.argmin(dim=-1), gradient.shape[-1])
-    return corner.to(gradient)
+    return one_hot_of_largest(-gradient)
 
 
 def duality_gap(

@@ -14,8 +14,8 @@ its saddle point at x = 1, l = 0. Descent in x and ascent in l, with steps of r:
 
 At once, every step multiplies the distance to the saddle point by sqrt(1 + r^2): a
 spiral outwards, for any r. In turn, a step keeps areas (its determinant is 1): an
-ellipse for ever, for r < 2. The damping term makes both spiral inwards; at once, if
-r < rho and r (rho - r) is not too large.
+ellipse for ever, for r < 2. With damping both spiral inwards, if steps are small: in
+turn for r (2 rho + r) < 4; at once for r < rho and r (2 rho - r) < 4.
 
 The other way is to try: a fixed lambda for each search, and bisection over lambda,
 since latency falls with it. It takes a search for each bit of lambda, and where latency

@@ -1,8 +1,8 @@
 """A learned latency: a small network reads the architecture, and alpha its gradient.
 
 Papers: Luo et al., "EdgeNAS: Discovering Efficient Neural Architectures for Edge
-Systems", ICCD 2020, and Xu et al., "Latency-Aware Differentiable Neural Architecture
-Search", 2020, https://arxiv.org/abs/2001.06392.
+Systems", and Xu et al., "Latency-Aware Differentiable Neural Architecture Search",
+2020, https://arxiv.org/abs/2001.06392.
 
     LAT(W) = MLP(flattened W)        W (edges, K): one-hot rows, or a mixture's weights
 

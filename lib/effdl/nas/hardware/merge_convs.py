@@ -1,7 +1,7 @@
 """From deep to shallow: two convolutions with nothing between become one.
 
 Paper: Luo et al., "Double-Win NAS: Towards Deep-to-Shallow Transformable Neural
-Architecture Search for Intelligent Embedded Systems", DAC 2024; the same method is in
+Architecture Search for Intelligent Embedded Systems"; the same method is in
 "Exploring Deep-to-Shallow Transformable Neural Networks for Intelligent Embedded
 Systems", 2025, https://arxiv.org/abs/2512.19731 (we read its abstract).
 
@@ -20,10 +20,10 @@ puts zeros beside what the first one made, and one convolution cannot: it sees z
 beside the *input*. Then p2 pixels at the border differ. (All of that is a matter of
 rounding otherwise.)
 
-When it pays: never by itself. MACs and parameters go from k1^2 c m + k2^2 m n to
+When it pays: not in general. MACs and parameters go from k1^2 c m + k2^2 m n to
 (k1 + k2 - 1)^2 c n. Two 3 x 3 layers of one width become 25 / 18 times as expensive;
-a wide middle m, or a 1 x 1 among the two, makes it cheaper. One layer less is one start
-less, so a device may be faster at more MACs: measure.
+a wide middle m makes it cheaper, and so does a 1 x 1 among the two if all widths are
+equal. One layer less is one start less; a device may be faster at more MACs: measure.
 
 Not here: how the search finds out which activations can go, and how the network is
 trained for it. We could not read that part.

@@ -38,6 +38,7 @@ from torch import Tensor, nn
 
 from effdl.blocks import conv_bn
 from effdl.checks import check_positive
+from effdl.nas.gradient.gumbel import straight_through
 from effdl.nas.gradient.mixed_net import prepare_for_search_
 
 
@@ -67,8 +68,7 @@ def indicator(x: Tensor) -> Tensor:
         >>> indicator(x).tolist(), x.grad
         ([0.0, 1.0], tensor([0.1966, 0.2500]))
     """
-    soft = x.sigmoid()
-    return (x >= 0).to(x.dtype) + (soft - soft.detach())
+    return straight_through(x.sigmoid(), (x >= 0).to(x.dtype))
 
 
 class SuperKernel(nn.Module):

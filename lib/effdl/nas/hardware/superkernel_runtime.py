@@ -1,4 +1,4 @@
-"""The runtime of superkernels: from four measured times of a layer, with slopes.
+"""The runtime of superkernels: from three measured times of a layer, with slopes.
 
 Paper: Stamoulis et al., "Single-Path NAS: Designing Hardware-Efficient ConvNets in less
 than 4 Hours", ECML PKDD 2019, https://arxiv.org/abs/1904.02877, section 3.
@@ -8,8 +8,9 @@ With the three decisions d of :mod:`effdl.nas.hardware.superkernel`, a layer nee
     R = d_3 (R_5x5,e3 + d_6 (R_5x5,e6 - R_5x5,e3)) (r + (1 - r) d_5)
     r = R_3x3,e6 / R_5x5,e6                     loss = CE + weight log(sum of R)
 
-which is exact for three blocks and for none at all. The fourth, 3x3,e3, is taken for as
-much cheaper than 5x5,e3 as 3x3,e6 is than 5x5,e6: see :attr:`Runtimes.residual`.
+which is exact for these three blocks and for none at all. The fourth, 3x3,e3, is taken
+to be to 5x5,e3 as 3x3,e6 is to 5x5,e6. Its own measured time does not enter R: it tells
+how far off that is, :attr:`Runtimes.residual`.
 
 The logarithm makes the weight the price of a *relative* change of the runtime. It does
 not aim at any given runtime: for that the weight has to be tried out.
