@@ -10,17 +10,16 @@ the same bytes.
 
 from __future__ import annotations
 
-import io
-import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from _figures import save_svg
 from effdl.nas.darts_space import DartsCell
 from effdl.nas.draw_cells import draw_on_edges, draw_on_nodes
 from effdl.nas.nasnet_darts import blocks_from_darts
-from effdl.plot import STYLE, rounded, use_style
+from effdl.plot import use_style
 
 PAGE = Path(__file__).parents[1] / "book" / "03-automated-networks"
 CELL = DartsCell.from_pairs([
@@ -34,7 +33,7 @@ CELL = DartsCell.from_pairs([
 def main() -> None:
     """Draw the figure and write it beside the page."""
     use_style()
-    save(drawing(CELL), "figure-7.svg")
+    save_svg(drawing(CELL), "03-automated-networks/figure-7.svg")
 
 
 def drawing(cell: DartsCell) -> Figure:
@@ -45,16 +44,6 @@ def drawing(cell: DartsCell) -> Figure:
     draw_on_edges(right, cell)
     right.set_title("DARTS: operators on edges")
     return fig
-
-
-def save(fig: Figure, name: str) -> None:
-    """Write the figure for both themes, the same bytes in every run."""
-    text = io.StringIO()
-    keys = ("svg.fonttype", "svg.hashsalt")
-    with plt.rc_context({key: STYLE[key] for key in keys}):
-        fig.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    svg = re.sub(r'(?<= d=")[^"]*', lambda path: rounded(path[0]), text.getvalue())
-    (PAGE / name).write_text(svg, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from effdl.blocks import conv_bn, mean_linear, plain_net, scaled_channels
+from effdl.blocks import (
+    conv_bn,
+    mean_linear,
+    plain_mlp,
+    plain_net,
+    scaled_channels,
+)
 from effdl.conv.dilated import seen_pixels
 
 
@@ -108,6 +114,44 @@ def test_every_parameter_of_the_plain_net_learns():
 def test_the_plain_net_needs_positive_numbers(name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
         plain_net(**{"width": 4} | {name: 0})
+
+
+def test_the_plain_mlp_is_matrices_with_relu_in_between():
+    net = plain_mlp((6, 5, 4, 3))
+    x = torch.randn(2, 1, 2, 3)
+    y = x.flatten(1)
+    linears = [m for m in net if isinstance(m, nn.Linear)]
+    for place, layer in enumerate(linears):
+        y = y @ layer.weight.T + layer.bias
+        y = y.clamp(min=0) if place < 2 else y
+    torch.testing.assert_close(net(x), y)
+    assert len(linears) == 3
+
+
+def test_weights_of_the_plain_mlp_by_hand():
+    """256 * 200 + 200 * 100 + 100 * 10 weights, and 310 biases."""
+    parameters = list(plain_mlp().parameters())
+    assert sum(p.numel() for p in parameters if p.ndim == 2) == 72_200
+    assert sum(p.numel() for p in parameters if p.ndim == 1) == 310
+
+
+def test_two_widths_are_one_linear_layer():
+    assert [type(m) for m in plain_mlp([4, 3])] == [nn.Flatten, nn.Linear]
+
+
+@pytest.mark.parametrize(
+    ("widths", "message"),
+    [
+        ((), r"widths must be inputs and outputs at least, got \(\)"),
+        ((5,), r"widths must be inputs and outputs at least, got \(5,\)"),
+        ((5, 0), "outputs must be at least 1, got 0"),
+        ((0, 5), "inputs must be at least 1, got 0"),
+        ((5, 2.5), "outputs must be a whole number, got 2.5"),
+    ],
+)
+def test_bad_widths_are_told(widths, message):
+    with pytest.raises(ValueError, match=message):
+        plain_mlp(widths)
 
 
 def test_the_head_by_hand():

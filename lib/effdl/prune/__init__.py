@@ -1,0 +1,1 @@
+"""Pruning: which weights can go, and what is gained when they are gone."""
