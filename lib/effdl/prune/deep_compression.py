@@ -49,6 +49,7 @@ def paper_bits(weight: Tensor) -> int:
         weight: (out, in) or (out, in, k, k).
 
     Example:
+        >>> import torch
         >>> paper_bits(torch.zeros(10, 20)), paper_bits(torch.zeros(8, 4, 3, 3))
         (5, 8)
     """
@@ -120,6 +121,7 @@ def load_pruned_file_(
         bits_of: As it was written.
 
     Example:
+        >>> import torch
         >>> net, fresh = nn.Linear(4, 1), nn.Linear(4, 1)
         >>> load_pruned_file_(fresh, pruned_file(net))
         >>> torch.equal(fresh.weight, net.weight)
@@ -144,6 +146,7 @@ def load_shared_file_(
 
     Example:
         >>> from effdl.prune.weight_sharing import share_weights_
+        >>> import torch
         >>> net, fresh = nn.Linear(4, 1), nn.Linear(4, 1)
         >>> share_weights_(net, paper_bits)
         >>> load_shared_file_(fresh, shared_file(net))

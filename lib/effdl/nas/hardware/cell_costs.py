@@ -136,8 +136,8 @@ def fit_cell_costs(
     Example:
         >>> from effdl.nas.cellbench import load_cellbench
         >>> costs, close = fit_cell_costs(load_cellbench(), "macs")
-        >>> costs.extra[0].round().tolist(), round(close.r2, 9)
-        ([0.0, 0.0, 4608.0, 41472.0, 0.0], 1.0)
+        >>> costs.extra[0].round().int().tolist(), round(close.r2, 9)
+        ([0, 0, 4608, 41472, 0], 1.0)
     """
     chosen = [n for n, c in enumerate(table.cells) if set(c.operations) <= set(names)]
     cells = [table.cells[n] for n in chosen]

@@ -104,7 +104,7 @@ def fit_latency_mlp(
     Example:
         >>> x = torch.eye(2).reshape(2, 1, 2)
         >>> predictor = fit_latency_mlp(x, torch.tensor([3.0, 5.0]))
-        >>> predictor(x).round(decimals=2)
+        >>> predictor(x).round()
         tensor([3., 5.])
     """
     if weights.ndim != 3 or costs.shape != weights.shape[:1]:
