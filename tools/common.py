@@ -21,6 +21,17 @@ if importlib.util.find_spec("effdl") is None:
     %pip install -q "effdl @ {{address}}"\
 """
 
+# Of notebooks that need the extra "onnx".
+INSTALL_CELL_ONNX = """\
+# On Colab, or wherever something is missing: install it. Moves nothing else.
+import importlib.util
+import os
+
+if None in map(importlib.util.find_spec, ("effdl", "onnxruntime", "onnxscript")):
+    address = os.environ.get("EFFDL_ADDRESS", "git+{address}")
+    %pip install -q "effdl[onnx] @ {{address}}"\
+"""
+
 
 def book_notebooks() -> list[Path]:
     """Return the notebooks of the book, without the sources of assignments."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import nbformat
 
-from common import INSTALL_CELL, repository_address
+from common import INSTALL_CELL, INSTALL_CELL_ONNX, repository_address
 from effdl.data.files import data_path
 from effdl.provenance import data_files
 from effdl.reach import code_hash
@@ -36,6 +36,11 @@ def tags(cell: Any) -> list[str]:
 def is_install(cell: Any) -> bool:
     """Return whether this is the cell that installs the library on Colab."""
     return "install" in tags(cell)
+
+
+def needs_onnx(notebook: Notebook) -> bool:
+    """Return whether a cell imports a module that needs the extra "onnx"."""
+    return any("effdl.quant.onnx_" in c.source for c in code_cells(notebook))
 
 
 def input_hash(notebook: Notebook) -> str:
@@ -84,7 +89,8 @@ def faults_of_form(notebook: Notebook) -> list[str]:
         faults.append("the first cell is not a title")
     if sum(c.source.startswith("# ") for c in cells if c.cell_type == "markdown") != 1:
         faults.append("there must be one title, a single '# '")
-    wanted = INSTALL_CELL.format(address=repository_address())
+    wanted = INSTALL_CELL_ONNX if needs_onnx(notebook) else INSTALL_CELL
+    wanted = wanted.format(address=repository_address())
     if not (len(cells) > 1 and is_install(cells[1]) and cells[1].source == wanted):
         faults.append("the second cell is not the install cell (tools/common.py)")
     lengths = [len(c.source.splitlines()) for c in shown]

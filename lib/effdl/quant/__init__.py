@@ -1,0 +1,1 @@
+"""Quantization: numbers of few bits in place of floating point."""
