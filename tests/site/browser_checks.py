@@ -42,9 +42,6 @@ AXE = {  # the slow rules are those on colour: what cannot differ is not asked a
     "dark": {"runOnly": COLOUR_RULES},
     "phone": {"rules": {rule: {"enabled": False} for rule in COLOUR_RULES}},
 }
-# A page of the API repeats a few elements hundreds of times. Its first modules have
-# them all; the rules on colour would need half a minute for the others.
-MODULES_AFTER_THE_FOURTH = '[id^="module-effdl"] ~ ' * 4 + '[id^="module-effdl"]'
 SETTLED = """async () => {
   await window.MathJax?.startup?.promise;  // formulas are set
   await document.fonts.ready;
@@ -195,8 +192,7 @@ def unset_formulas(page):
 def axe_faults(page, mode):
     """Return what axe calls serious or critical, with the place and the reason."""
     options = {"preload": False, "resultTypes": ["violations"], **AXE[mode]}
-    repeated = {} if mode == "phone" else {"exclude": [[MODULES_AFTER_THE_FOURTH]]}
-    violations = Axe().run(page, repeated, options).response["violations"]
+    violations = Axe().run(page, options=options).response["violations"]
     return [
         f"{fault['id']} ({fault['impact']}): {node['html'][:160]}"
         for fault in violations
