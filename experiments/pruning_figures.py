@@ -20,10 +20,10 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from _figures import save_svg
+from _figures import draw_tree, save_svg
 from effdl.blocks import plain_mlp
 from effdl.data.digits import Split, moved_digits
-from effdl.plot import COLOURS, use_style
+from effdl.plot import use_style
 from effdl.prune.draw_masks import draw_masks, without_unit
 from effdl.prune.magnitude import magnitude_scores
 from effdl.prune.thresholds import layer_masks
@@ -88,17 +88,7 @@ def figure_19() -> Figure:
         for topic, names in topics.items():
             lines.append((2, topic))
             lines += [(3, name) for name in names]
-    fig, ax = plt.subplots(figsize=(7.2, 0.19 * len(lines)))
-    for row, (depth, text) in enumerate(lines):
-        weight = "normal" if depth == 3 else "bold"
-        ax.text(0.6 * depth + 0.15, row, text, va="center", fontsize=8, weight=weight)
-        if depth:
-            parent = max(r for r in range(row) if lines[r][0] == depth - 1)
-            x = 0.6 * (depth - 1) + 0.3
-            ax.plot([x, x, x + 0.35], [parent + 0.5, row, row], color=COLOURS.blue)
-    ax.set(xlim=(0, 8), ylim=(len(lines) - 0.5, -0.5))
-    ax.axis("off")
-    return fig
+    return draw_tree(lines)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,10 @@ import csv
 from collections import Counter, defaultdict
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from _figures import save_svg
-from effdl.plot import COLOURS, use_style
+from _figures import draw_tree, save_svg
+from effdl.plot import use_style
 
 INDEX = Path(__file__).parents[1] / "data" / "survey" / "index.csv"
 CHAPTER = "04-network-compression"
@@ -79,17 +78,7 @@ def figure_21(index: Path = INDEX) -> Figure:
             first, last = WORKS[topic]
             lines.append((2, f"{topic} [{first}-{last}]"))
             lines += [(3, name) for name in names]
-    fig, ax = plt.subplots(figsize=(7.2, 0.19 * len(lines)))
-    for row, (depth, text) in enumerate(lines):
-        weight = "normal" if depth == 3 else "bold"
-        ax.text(0.6 * depth + 0.15, row, text, va="center", fontsize=8, weight=weight)
-        if depth:
-            parent = max(r for r in range(row) if lines[r][0] == depth - 1)
-            x = 0.6 * (depth - 1) + 0.3
-            ax.plot([x, x, x + 0.35], [parent + 0.5, row, row], color=COLOURS.blue)
-    ax.set(xlim=(0, 8), ylim=(len(lines) - 0.5, -0.5))
-    ax.axis("off")
-    return fig
+    return draw_tree(lines)
 
 
 if __name__ == "__main__":
