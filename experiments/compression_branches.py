@@ -17,12 +17,13 @@ import itertools
 from functools import cache
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from _results import Case, fill_table, seeds_from_command_line
 from effdl.blocks import plain_net
-from effdl.data.digits import Split, moved_digits
+from effdl.data.digits import moved_digits
+from effdl.distill.kd import distil
+from effdl.distill.recipe import Recipe
 from effdl.prune.magnitude import magnitude_scores
 from effdl.prune.masks import make_permanent_, prune_
 from effdl.prune.pruned import weights_of
@@ -30,7 +31,7 @@ from effdl.prune.stored_bits import stored_bits
 from effdl.prune.thresholds import layer_masks
 from effdl.prune.weight_sharing import share_weights_, shared_of
 from effdl.seed import seeded
-from effdl.train import accuracy, fit, train_classifier, warm_up_cosine
+from effdl.train import accuracy, train_classifier
 
 NARROW, WIDE, SPARSITY, BITS = 6, 24, 0.8, 4
 TEMPERATURE, SOFT = 4.0, 0.5
@@ -46,38 +47,11 @@ def teacher() -> nn.Module:
     return net.eval()
 
 
-@cache
-def soft_answers() -> Tensor:
-    """Return the teacher's logits for all training inputs."""
-    with torch.no_grad():
-        return torch.cat([teacher()(x) for x, _ in DIGITS.train.batches(500)])
-
-
 def train(net: nn.Module, epochs: int, rate: float, seed: int, *, soft: bool) -> None:
     """Train as always, with the teacher's answers beside the labels or without."""
-    if not soft:
-        train_classifier(
-            net, DIGITS.train, epochs=epochs, learning_rate=rate, seed=seed
-        )
-        return
-    inputs, answers = DIGITS.train.inputs, soft_answers()
-    numbers = torch.arange(len(inputs))
-    batches = Split(numbers, DIGITS.train.targets).batches(100, seed=seed)
-    sgd = torch.optim.SGD(net.parameters(), rate, 0.9, 0, 5e-4, nesterov=True)
-    steps = epochs * len(batches)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        sgd, lambda step: warm_up_cosine(step, steps)
-    )
-
-    def loss_of(chosen: Tensor, labels: Tensor) -> Tensor:
-        logits = net(inputs[chosen])
-        likely = F.log_softmax(logits / TEMPERATURE, dim=1)
-        wanted = F.softmax(answers[chosen] / TEMPERATURE, dim=1)
-        distance = F.kl_div(likely, wanted, reduction="batchmean")
-        hard = F.cross_entropy(logits, labels)
-        return (1 - SOFT) * hard + SOFT * TEMPERATURE**2 * distance
-
-    fit(net, loss_of, batches, sgd, epochs=epochs, after_step=schedule.step)
+    alpha = SOFT if soft else 0.0
+    recipe = Recipe(epochs, rate, seed=seed)
+    distil(net, teacher(), DIGITS.train, recipe, temperature=TEMPERATURE, alpha=alpha)
 
 
 @cache

@@ -1,0 +1,1 @@
+"""Compression combined, and what comes next: section 4.4."""
