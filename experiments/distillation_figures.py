@@ -10,9 +10,7 @@ distillation_gains.py measured. The same tables draw the same bytes.
 
 from __future__ import annotations
 
-import csv
-from collections import Counter, defaultdict
-from pathlib import Path
+from collections import defaultdict
 from statistics import mean
 
 import matplotlib.pyplot as plt
@@ -20,11 +18,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from _figures import draw_tree, save_svg
+from _figures import draw_tree, method_lines, save_svg
 from _results import read_table
+from effdl.data.files import data_path
 from effdl.plot import COLOURS, use_style
 
-DATA = Path(__file__).parents[1] / "data"
 CHAPTER = "04-network-compression"
 BRANCHES = {
     "4.3.1": "Data-dependent knowledge distillation",
@@ -39,53 +37,12 @@ WORKS = {  # the survey's numbers: works named beside the others, first and last
     "GANs-based Knowledge Distillation": ((), 488, 494),
     "Few-Sample Knowledge Distillation": ((33,), 495, 500),
 }
-Tree = dict[str, dict[str, list[str]]]
-
-
-def methods(rows: list[dict[str, str]]) -> Tree:
-    """Return the names of methods by section and topic, each of them once.
-
-    Raises:
-        ValueError: If the index has none, or a topic that the survey does not.
-    """
-    tree: Tree = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        if row["section"] in BRANCHES and row["kind"] == "distillation":
-            tree[row["section"]][row["topic"]].append(row["name"])
-    found = {topic for topics in tree.values() for topic in topics}
-    if found != set(WORKS):
-        differ = ", ".join(sorted(found ^ set(WORKS)))
-        raise ValueError(f"the topics of index and survey differ: {differ}")
-    return {section: tree[section] for section in BRANCHES}
-
-
-def check_works() -> None:
-    """Require that every work of section 4.3, [452] to [500], stands once.
-
-    Raises:
-        ValueError: If it does not.
-    """
-    seen = Counter(n for _, low, high in WORKS.values() for n in range(low, high + 1))
-    wrong = [n for n in range(452, 501) if seen[n] != 1]
-    if wrong:
-        raise ValueError(f"works {wrong} do not stand in the tree once")
 
 
 def figure_24() -> Figure:
     """Return the tree, a line for each name."""
-    check_works()
-    path = DATA / "survey" / "index.csv"
-    with path.open(encoding="utf-8", newline="") as file:
-        tree = methods(list(csv.DictReader(file)))
-    lines = [(0, "Network distillation")]
-    for section, topics in tree.items():
-        lines.append((1, BRANCHES[section]))
-        for topic, names in topics.items():
-            alone, first, last = WORKS[topic]
-            works = ", ".join([*map(str, alone), f"{first}-{last}"])
-            lines.append((2, f"{topic} [{works}]"))
-            lines += [(3, name) for name in names]
-    return draw_tree(lines)
+    lines = method_lines(BRANCHES, {"distillation"}, WORKS, range(452, 501))
+    return draw_tree([(0, "Network distillation"), *lines])
 
 
 def figure_25(measured: dict[str, float]) -> Figure:
@@ -122,7 +79,7 @@ def figure_25(measured: dict[str, float]) -> Figure:
 def accuracies() -> dict[str, float]:
     """Return the mean test accuracy over seeds of the three networks of Fig. 25."""
     named: dict[str, list[float]] = defaultdict(list)
-    for row in read_table(DATA / "results" / "distillation_gains.csv"):
+    for row in read_table(data_path("results/distillation_gains.csv")):
         if row["setting"] == "chosen":
             named[row["method"]].append(float(row["test"]))
     return {name: mean(named[name]) for name in ("teacher", "alone", "KD")}
