@@ -45,6 +45,8 @@ def test_a_notebook_that_needs_the_extra_must_install_it(good):
     assert any("install cell" in f for f in checks.faults_of_form(good))
     good.cells[1].source = INSTALL_CELL_ONNX.format(address=repository_address())
     assert checks.faults_of_form(good) == []
+    good.cells[2].source = "from effdl.compress.speed import runtimes"
+    assert checks.faults_of_form(good) == []
     good.cells[2].source = "import math"
     assert any("install cell" in f for f in checks.faults_of_form(good))
 

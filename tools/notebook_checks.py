@@ -16,6 +16,7 @@ from effdl.reach import code_hash
 
 Notebook = Any
 
+NEED_ONNX = ("effdl.quant.onnx_", "effdl.compress.speed")  # begin of a module
 LARGEST_KB = 400
 MOST_CODE_LINES = 250
 MOST_CELL_LINES = 25
@@ -40,7 +41,8 @@ def is_install(cell: Any) -> bool:
 
 def needs_onnx(notebook: Notebook) -> bool:
     """Return whether a cell imports a module that needs the extra "onnx"."""
-    return any("effdl.quant.onnx_" in c.source for c in code_cells(notebook))
+    sources = [cell.source for cell in code_cells(notebook)]
+    return any(module in source for module in NEED_ONNX for source in sources)
 
 
 def input_hash(notebook: Notebook) -> str:
