@@ -7,6 +7,7 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
+torch.set_num_threads(1)  # as in the notebooks: small layers on two threads take longer
 
 
 @pytest.fixture(autouse=True)
