@@ -6,8 +6,8 @@ RUN = $(VENV)/bin/python
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test notebooks lint experiments mutants serve address \
-        bundle colab-check gates clean
+.PHONY: help setup book test notebooks lint assignments grade leaderboard experiments \
+        mutants serve address bundle colab-check gates clean
 
 help:            ## list the targets
 	@awk '/^[a-z-]+:.*## / {name = text = $$0; sub(/:.*/, "", name); \
@@ -27,6 +27,19 @@ notebooks: setup ## execute the notebooks whose inputs changed (ALL=1: all of th
 
 lint: setup      ## format the sources, then check style and types
 	@$(RUN) -m ruff format . && $(RUN) -m ruff check . && $(RUN) -m mypy lib/effdl
+
+assignments: setup ## student versions, and the teacher's bundle (SEED=2027: a variant)
+	@$(RUN) tools/assignments.py $(if $(SEED),--seed $(SEED))
+
+grade: setup     ## grade a folder: make grade SUBMISSIONS=folder ASSIGNMENT=darts
+	@$(RUN) tools/grade.py "$(SUBMISSIONS)" "$(ASSIGNMENT)" \
+	  $(if $(RESULTS),--results "$(RESULTS)") $(if $(COURSE),--course "$(COURSE)") \
+	  $(if $(SEED),--seed $(SEED)) $(if $(TRUST),--trust) \
+	  $(if $(ACCEPT),--accept "$(ACCEPT)") $(if $(LIMITS),--limits '$(LIMITS)') \
+	  $(if $(JOBS),--jobs $(JOBS))
+
+leaderboard: setup ## rank the capstones that were graded (RESULTS=grades/capstone)
+	@$(RUN) tools/leaderboard.py $(or $(RESULTS),grades/capstone)
 
 experiments: setup ## run what is missing of the long experiments (resumable)
 	@$(RUN) tools/run_experiments.py

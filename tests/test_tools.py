@@ -34,7 +34,7 @@ def test_a_stage_that_leaves_no_whole_report_passes_nothing(tmp_path):
 def test_the_first_failing_stage_gives_the_status_and_all_stages_count(
     monkeypatch, capsys, tmp_path
 ):
-    """One pass, then a failure with status 5, then one with 2: the sum and 5."""
+    """Passes, then failures with status 5, then one with 2: the sum and 5."""
     monkeypatch.setattr(test_all, "REPORTS", tmp_path)
     outcomes = {
         "tool": test_all.Outcome(1, 0, 0),
@@ -45,7 +45,7 @@ def test_the_first_failing_stage_gives_the_status_and_all_stages_count(
     for name, outcome in outcomes.items():
         monkeypatch.setattr(test_all, name, lambda *_, _o=outcome, **__: _o)
     assert test_all.main() == 5
-    assert capsys.readouterr().out.splitlines()[-1] == "28 passed, 5 failed"
+    assert capsys.readouterr().out.splitlines()[-1] == "38 passed, 7 failed"
 
 
 def test_a_command_that_fails_is_one_failure():

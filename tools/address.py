@@ -30,7 +30,8 @@ def main() -> int:
         return 1
     old = repository_address()
     changed = 0
-    for path in [*book_notebooks(), *(ROOT / name for name in FILES)]:
+    assignments = sorted((ROOT / "notebooks" / "assignments").rglob("*.ipynb"))
+    for path in [*book_notebooks(), *assignments, *(ROOT / name for name in FILES)]:
         text = path.read_text(encoding="utf8")
         if old in text:
             write_atomically(path, text.replace(old, new))

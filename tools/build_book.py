@@ -25,7 +25,8 @@ BUILD = ROOT / "_build"
 UNFINISHED = BUILD / "unfinished"
 WATCHED = BUILD / "watched.sha256"
 WATCH = ("_config.yml", "_toc.yml", "requirements.txt", "book/_ext", "book/_static",
-         "book/_extra", "book/references.bib", "lib/effdl", "data")  # fmt: skip
+         "book/_extra", "book/references.bib", "lib/effdl", "data",
+         "notebooks/assignments/release")  # fmt: skip
 STEP = re.compile(
     r"^(reading sources|writing output|copying images)\.\.\. \[ *(\d+)%\]"
 )

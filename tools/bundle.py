@@ -7,7 +7,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from common import ROOT, SITE, book_notebooks
+from common import NOTEBOOKS, ROOT, SITE, book_notebooks
 
 DIST = ROOT / "dist"
 NAME = "efficient-deep-learning"
@@ -16,7 +16,7 @@ README = """\
 Efficient deep learning, executable: everything for a class without internet
 
   site/index.html   the book; open it in a browser, no server needed
-  notebooks/        the notebooks, with their stored outputs
+  notebooks/        the notebooks, with their stored outputs, and the assignments
   data/             the tables behind the book (also inside the wheel)
   wheels/           the library: python -m pip install --no-index --no-deps wheels/*.whl
 
@@ -39,7 +39,8 @@ def main() -> int:
         add(bundle, wheel, f"wheels/{wheel.name}")
         for name in TEXTS:
             add(bundle, ROOT / name, name)
-        for notebook in book_notebooks():
+        released = sorted((NOTEBOOKS / "assignments" / "release").rglob("*.ipynb"))
+        for notebook in (*book_notebooks(), *released):
             add(bundle, notebook, str(notebook.relative_to(ROOT)))
         for folder, place in ((SITE, "site"), (ROOT / "data", "data")):
             for file in sorted(p for p in folder.rglob("*") if p.is_file()):

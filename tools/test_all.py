@@ -20,6 +20,8 @@ from common import ROOT, book_notebooks, one_thread
 
 REPORTS = ROOT / "_build" / "reports"
 SANITIZE = ROOT / "tools" / "nbval_sanitize.cfg"
+UNIT = ("-m", "not site", "-n", "2")
+ASSIGNMENTS = "tests/assignments"  # each test starts a kernel of its own
 BY_PAGE = ("-n", "2", "--dist", "loadgroup")  # so that a page is opened once a mode
 
 
@@ -38,7 +40,8 @@ def main() -> int:
         "format": lambda: tool("ruff", "format", "--check", "."),
         "lint": lambda: tool("ruff", "check", "."),
         "types": lambda: tool("mypy", "lib/effdl"),
-        "unit tests": lambda: pytest("unit", "-m", "not site", "-n", "2"),
+        "unit tests": lambda: pytest("unit", *UNIT, f"--ignore={ASSIGNMENTS}"),
+        "assignments": lambda: pytest("assignments", *UNIT, ASSIGNMENTS),
         "notebooks": notebooks,
         "book": lambda: python("tools/build_book.py"),
         "site": lambda: pytest("site", "-m", "site", *BY_PAGE, "tests/site"),

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.base import AXE_SCRIPT
 
 CHROMIUM = [
     "--headless",
@@ -42,6 +42,8 @@ AXE = {  # the slow rules are those on colour: what cannot differ is not asked a
     "dark": {"runOnly": COLOUR_RULES},
     "phone": {"rules": {rule: {"enabled": False} for rule in COLOUR_RULES}},
 }
+QUICK_AXE = (Path(__file__).parent / "quick_axe.js").read_text(encoding="utf8")
+QUICK_AXE = QUICK_AXE.replace("/* axe */", AXE_SCRIPT)
 SETTLED = """async () => {
   await window.MathJax?.startup?.promise;  // formulas are set
   await document.fonts.ready;
@@ -191,14 +193,19 @@ def unset_formulas(page):
 
 def axe_faults(page, mode):
     """Return what axe calls serious or critical, with the place and the reason."""
-    options = {"preload": False, "resultTypes": ["violations"], **AXE[mode]}
-    violations = Axe().run(page, options=options).response["violations"]
+    results = run_axe(page, resultTypes=["violations"], **AXE[mode])
     return [
         f"{fault['id']} ({fault['impact']}): {node['html'][:160]}"
-        for fault in violations
+        for fault in results["violations"]
         if fault["impact"] in {"serious", "critical"}
         for node in fault["nodes"][:3]
     ]
+
+
+def run_axe(page, script=QUICK_AXE, **options):
+    """Return all that axe has to say about a page."""
+    page.evaluate(script)
+    return page.evaluate("o => axe.run(o)", {"preload": False, **options})
 
 
 def focus_order(page, steps):

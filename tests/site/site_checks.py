@@ -4,9 +4,11 @@ Each check takes HTML or a folder and returns a list of faults in words, so that
 checks themselves are tested on planted ones.
 """
 
+import functools
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -83,6 +85,7 @@ class _Reader(HTMLParser):
             self.page.loads += CSS_ADDRESS.findall(data)
 
 
+@functools.cache  # each page is asked about by six checks and by links that lead there
 def read_page(html: str) -> Page:
     """Return what the checks need to know of a page."""
     reader = _Reader()
@@ -211,3 +214,24 @@ def _number_of(page: str) -> str:
         return str(int(chapter[1]))
     section = re.match(r"(\d+(?:-\d+)*)-", file)
     return section[1].replace("-", ".") if section else ""
+
+
+def leaked(secrets, site):
+    """Files of the site that hold one of the texts that only teachers may see.
+
+    Spaces, line ends, tags and the backslashes of notebooks do not matter.
+    """
+    kinds = {".html", ".ipynb", ".js", ".json", ".md", ".py", ".txt"}
+    wanted = {_squeezed(text): name for name, text in secrets.items()}
+    found = []
+    for path in sorted(p for p in site.rglob("*") if p.suffix in kinds):
+        text = path.read_text(encoding="utf8", errors="replace")
+        if path.suffix == ".html":
+            text = unescape(re.sub(r"<[^>]*>", "", text))
+        text = _squeezed(text.replace("\\n", ""))
+        found += [f"{path.name}: {wanted[key]}" for key in wanted if key in text]
+    return found
+
+
+def _squeezed(text):
+    return re.sub(r"[\s\\]+", "", text)

@@ -216,6 +216,70 @@ def test_every_planted_fault_is_reported(browser, tmp_path):
     assert record.formulas == ["$x$"]
 
 
+COLOURS = """<!doctype html><html lang="en"><head><title>Colours</title>
+<link rel="icon" href="data:,"><style>
+body { background: #fff; color: #000 }
+a { color: #333; text-decoration: none } .line { text-decoration: underline }
+.veil { opacity: .3 } .light { color: #aaa } .dark { color: #555 }
+li:nth-child(7) { color: #888 }
+.box { position: relative } .box i { position: absolute; inset: 0; background: #111 }
+.box b { position: relative } .large { font-size: 30px; color: #888 }
+.mixed { color: color-mix(in srgb, #777 60%, #bbb) }
+@media (prefers-color-scheme: dark) { body { background: #000; color: #fff }
+  a { color: #ddd } .box i { background: #eee } li:nth-child(7) { color: #444 }
+  .mixed { color: #333 } }
+</style></head><body><main><h1>Colours</h1>
+<p id="sound">Text. <a class="line" href="#x">a link</a> <span>and more</span></p>
+<p id="hidden-link">Text with <a href="#x">a link that</a> looks like the text.</p>
+<p id="x" class="light">pale in the light</p><p class="dark">pale in the dark</p>
+<div class="veil"><p><span id="veiled">below a veil</span></p></div>
+<ul>ITEMS</ul><div class="box"><i></i><b id="covered">on a box of its colour</b></div>
+<p id="large" class="large">large</p><p id="mixed" class="mixed">mixed</p>
+<p id="image" style="background: linear-gradient(#000, #fff)">on a gradient</p>
+<p id="shadow" style="color: #999; text-shadow: 0 0 1px #000">with a shadow</p>
+</main></body></html>"""
+COLOURS = COLOURS.replace("ITEMS", "".join(f"<li>item {n}</li>" for n in range(9)))
+IN_BOTH = {"#hidden-link > a", "#veiled", "#covered", "#mixed", "li:nth-child(7)"}
+
+
+def targets(results, kind):
+    return {node["target"][0] for rule in results[kind] for node in rule["nodes"]}
+
+
+@pytest.fixture(scope="module")
+def colours(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("colours")
+    (folder / "index.html").write_text(COLOURS, encoding="utf8")
+    with checks.serve(folder) as address:
+        yield address
+
+
+@pytest.mark.parametrize(
+    ("mode", "found"), [("light", {"#x", "#shadow"}), ("dark", {".dark"})]
+)
+def test_every_fault_of_colour_is_found_in_its_mode(browser, colours, mode, found):
+    with checks.opened(browser, colours, mode) as (page, _):
+        results = checks.run_axe(page, **checks.AXE[mode])
+    assert targets(results, "violations") == IN_BOTH | found
+    assert targets(results, "incomplete") == {"#image"}
+    faults = checks.visit(browser, colours, mode).axe
+    assert {fault.split()[0] for fault in faults} == {*checks.COLOUR_RULES}
+
+
+def test_the_quick_axe_says_what_axe_says(browser, colours, address, site):
+    """All of it: violations, doubts and passes, with places, colours and reasons."""
+    book = address + "book/02-manual-networks/index.html"
+    for place, mode in ((colours, "light"), (colours, "dark"), (book, "dark")):
+        said = []
+        for script in (checks.AXE_SCRIPT, checks.QUICK_AXE):
+            with checks.opened(browser, place, mode) as (page, _):
+                results = checks.run_axe(page, script, **checks.AXE[mode])
+            kinds = ("violations", "incomplete", "passes", "inapplicable")
+            said.append([results[kind] for kind in kinds])
+        assert said[0] == said[1]
+        assert targets({"all": said[0][2]}, "all")
+
+
 SOUND = """<!doctype html><html lang="en"><head><title>Sound</title>
 <link rel="icon" href="data:,"></head><body><main><h1>Sound</h1></main></body></html>"""
 

@@ -1,5 +1,7 @@
 """The checks of the built site find planted faults, and nothing else."""
 
+import json
+
 import pytest
 import site_checks as checks
 
@@ -161,3 +163,24 @@ def test_titles_as_in_the_survey_pass(path, title):
 def test_other_titles_are_found(path, title, fault):
     (found,) = checks.title_faults(path, title, NAMES)
     assert fault in found
+
+
+SOLUTION = """
+    soft = softmax(logits / temperature)
+    return [a < b for a in soft]
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("page.html", "<pre><span>soft</span> = softmax(<b>logits</b> / temperature)\n"
+         "  return [a &lt; b for a in soft]</pre>"),
+        ("notebook.ipynb", json.dumps({"source": SOLUTION})),
+        ("index.js", SOLUTION.replace("\n", " ")),
+    ],
+)  # fmt: skip
+def test_a_solution_on_the_site_is_found(tmp_path, name, text):
+    (tmp_path / "other.html").write_text("softmax(logits / temperature)")
+    (tmp_path / name).write_text(text)
+    assert checks.leaked({"task-1": SOLUTION}, tmp_path) == [f"{name}: task-1"]

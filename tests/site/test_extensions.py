@@ -3,6 +3,7 @@
 import html
 import re
 
+import assignment
 import bookfix
 import method_finder
 import nbformat
@@ -137,7 +138,8 @@ def test_the_source_of_the_library_is_found_without_an_import(tmp_path):
 
 
 CONF = """
-extensions = ["myst_nb", "numbers_from_data", "survey_check", "notebook_facts"]
+extensions = ["myst_nb", "numbers_from_data", "survey_check", "notebook_facts",
+              "assignment"]
 myst_enable_extensions = ["colon_fence", "deflist", "substitution"]
 nb_execution_mode = "off"
 html_theme_options = {"repository_url": "https://github.com/o/r",
@@ -190,7 +192,14 @@ def built(tmp_path_factory):
         ]
         book = nbformat.v4.new_notebook(cells=cells, metadata=metadata)
         nbformat.write(book, source / f"{name}.ipynb")
-    names = "\n".join([*BOXES, "ran", "new"])
+    released = source / assignment.RELEASE / "darts"
+    released.mkdir(parents=True)
+    task = nbformat.v4.new_markdown_cell("## Task 1: a step of $x^2$  (1 point)\n\n?")
+    book = nbformat.v4.new_notebook(cells=[task])
+    nbformat.write(book, released / "darts.ipynb")
+    for name in ("darts", "gone"):
+        write(source, f"{name}.md", f"# A page\n\n:::{{assignment}} {name}\n:::\n")
+    names = "\n".join([*BOXES, "ran", "new", "darts", "gone"])
     write(source, "index.md", f"# Book\n\n```{{toctree}}\n{names}\n```\n")
     warnings = (source / "warnings.txt").open("w+", encoding="utf8")
     app = Sphinx(
@@ -233,6 +242,7 @@ def test_a_link_to_a_box_reads_like_its_title(built):
         ("unknown", "'nothing' is undefined"),
         ("twice", "duplicate label good-box"),
         ("new", "the notebook has no measured seconds"),
+        ("gone", "run make assignments"),
     ],
 )
 def test_the_build_complains(built, name, complaint):
@@ -249,3 +259,15 @@ def test_a_notebook_begins_with_its_facts_and_comes_as_a_script(built):
     assert "# %%\n# %pip list\n1 + 1" in script
     assert "cpu_seconds" not in script
     assert "notebook-facts" not in (out / "good.html").read_text(encoding="utf8")
+
+
+def test_an_assignment_shows_its_tasks_and_leads_to_its_notebook(built):
+    out, _ = built
+    page = (out / "darts.html").read_text(encoding="utf8")
+    assert "Task 1: a step of" in page
+    assert "(1 point)" in page
+    assert "x^2" in page
+    colab = "https://colab.research.google.com/github/o/r/blob/main/"
+    assert f'href="{colab}{assignment.RELEASE}/darts/darts.ipynb"' in page
+    (address,) = re.findall(r'href="(_downloads/[^"]*/darts.ipynb)"', page)
+    assert (out / address).is_file()

@@ -8,6 +8,8 @@ import pytest
 import site_checks as checks
 import yaml
 
+from grader import cells
+
 pytestmark = pytest.mark.site
 MEGABYTE = 1e6
 
@@ -151,3 +153,14 @@ def test_the_contents_add_no_numbers_of_their_own(site):
 
 def test_the_api_pages_link_to_the_source(site):
     assert list((site / "_modules").rglob("*.html"))
+
+
+def test_no_solution_and_no_hidden_test_is_on_the_site(site):
+    secrets = {
+        f"{name} {cells.grade_id(cell)}": text
+        for name in cells.source_names()
+        for cell in cells.read_source(name).cells
+        for text in cells.hidden_texts(cell)
+    }
+    assert len(secrets) > 50
+    assert checks.leaked(secrets, site) == []

@@ -1,0 +1,1 @@
+"""Release and grade the assignments: what `make assignments` and `make grade` run."""
