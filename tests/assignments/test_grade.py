@@ -36,7 +36,7 @@ def fill(folder: Path) -> None:
     other = tiny.with_answers()
     other.metadata.effdl = {"assignment": "darts"}
     nbformat.write(other, folder / "ida.ipynb")
-    julia = tiny.with_answers(task_3="<script>alert(1)</script> for _good_ reasons")
+    julia = tiny.with_answers(task_3="For _good_ reasons: <script>alert(1)</script>")
     julia.metadata.kernelspec = {"name": "julia-1.9", "display_name": "Julia"}
     nbformat.write(julia, folder / "jo.ipynb")
 
