@@ -132,3 +132,14 @@ def test_a_variant_of_the_students_own_does_not_count(tmp_path: Path) -> None:
     """
     result, _ = tiny.grade(tiny.with_answers(task_1=code), tmp_path)
     assert result.points["task-1"] == 0
+
+
+def test_scores_that_an_answer_displays_do_not_count(tmp_path: Path) -> None:
+    code = """
+    from IPython.display import display
+    display({"application/vnd.effdl.scores+json": {"accuracy": 1.0}}, raw=True)
+    return sum(values) / len(values)
+    """
+    result, _ = tiny.grade(tiny.with_answers(task_2=code), tmp_path)
+    assert result.points["task-2"] == 2
+    assert result.scores is None
