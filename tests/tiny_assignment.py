@@ -29,9 +29,11 @@ def with_answers(**answers: str) -> Notebook:
     return notebook
 
 
-def grade(notebook: Notebook, folder: Path, **options: bool) -> tuple[Result, Notebook]:
+def grade(
+    notebook: Notebook, folder: Path, *, limits: Limits = LIMITS, **options: bool
+) -> tuple[Result, Notebook]:
     """Return what a notebook is worth, and how it ran."""
     path = folder / "ann.ipynb"
     write_atomically(path, as_text(notebook))
     submission = Submission("ann", path, "")
-    return graded(submission, "tiny", course=TINY, limits=LIMITS, **options)
+    return graded(submission, "tiny", course=TINY, limits=limits, **options)

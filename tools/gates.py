@@ -16,12 +16,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
 
 from common import ROOT, tracked_files
+from grader.cells import grade_id, read_source, solution_of
 
 NOTEBOOK = "notebooks/02-manual-networks/ghost-convolution.ipynb"
 PAGE = "book/02-manual-networks/2-1-convolutional-networks.md"
@@ -83,8 +85,20 @@ def in_page(html: str) -> Plant:
     return replace(HTML, "</article>", html + "</article>")
 
 
+def leak(root: Path) -> None:
+    """Plant a fault: a solution at the end of a built page's article."""
+    cells = read_source("pruning", root / "notebooks" / "assignments").cells
+    answer = next(cell for cell in cells if grade_id(cell) == "task-1")
+    in_page(f"<pre>{escape(solution_of(answer))}</pre>")(root)
+
+
 SITE = ("pytest", "-q", "-p", "no:cacheprovider", "-m", "site")
 SITE += ("-k", "02-manual-networks/index", "tests/site")  # all faults of one page
+SITE_SECRETS = (*SITE[:-3], "-k", "solution", "tests/site/test_pages.py")
+FORM = "tests/assignments/test_form.py"
+KNOWN = ("-k", "pruning-0", "tests/assignments/test_known_answers.py")
+RELEASE = "notebooks/assignments/release/pruning/pruning.ipynb"
+WRONG = "tests/assignments/pruning.toml"
 GATES = (
     Gate("format", append("lib/effdl/checks.py", "x  =  1\n"),
          ("ruff", "format", "--check", "."), "checks.py"),
@@ -119,6 +133,11 @@ GATES = (
          (*PYTEST, "tests/test_exercises.py"), "Assert"),
     Gate("index", replace("data/survey/index.csv", "#conv-ghost", "#conv-gost"),
          (*PYTEST, "tests/test_index.py"), "no such label"),
+    Gate("student version", replace(RELEASE, "YOUR CODE HERE", "return 0"),
+         (*PYTEST, FORM), "make assignments"),
+    Gate("wrong answer", replace(WRONG, 'remark = "', 'remark = "not '),
+         (*PYTEST, *KNOWN), "not "),
+    Gate("solution on the site", leak, SITE_SECRETS, "pruning task-1"),
     Gate("check sums", append("data/results/width.csv", "\n"),
          (*PYTEST, "tests/data"), "width.csv"),
 )  # fmt: skip

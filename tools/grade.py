@@ -4,7 +4,8 @@
 
 Options: RESULTS=folder (grades/<assignment>), SEED=2027 (of another variant),
 COURSE=folder (of another nbgrader course), TRUST=1 (run without walls where bubblewrap
-is XX
+is missing), ACCEPT=ann,bob (their flagged texts were looked at), JOBS=1 (one after the
+other), LIMITS='{"cell_seconds": 200}' (see grader/sandbox.py).
 
 Each submission runs in a process of its own, on all cores. What is graded already is
 not graded again unless it changed, so an interrupted run goes on where it was.

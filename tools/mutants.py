@@ -1,4 +1,4 @@
-"""Break the library on purpose, one error at a time: the named tests must fail.
+"""Break the library and the grader, one error at a time: the named tests must fail.
 
     make mutants                               all of tests/mutants/*.toml
     tools/mutants.py tests/mutants/effdl.conv.ghost.toml
@@ -69,15 +69,15 @@ def read(file: Path) -> Iterator[Mutant]:
     content = tomllib.loads(file.read_text(encoding="utf8"))
     for entry in content["mutant"]:
         tests = tuple(entry.get("tests", content["tests"]))
-        yield Mutant(
-            content["module"], entry["name"], entry["old"], entry["new"], tests
-        )
+        module = entry.get("module", content["module"])
+        yield Mutant(module, entry["name"], entry["old"], entry["new"], tests)
 
 
 def source_of(module: str) -> Path:
-    """Return the file of a module below lib/."""
-    stem = ROOT / "lib" / Path(*module.split("."))
-    return stem / "__init__.py" if stem.is_dir() else stem.with_suffix(".py")
+    """Return the file of a module of the library or of tools, below the root."""
+    base = "" if module.startswith("tools.") else "lib"
+    stem = Path(base, *module.split("."))
+    return stem / "__init__.py" if (ROOT / stem).is_dir() else stem.with_suffix(".py")
 
 
 def attempts(
@@ -98,7 +98,7 @@ def attempts(
                 continue
             child = os.fork()
             if child == 0:
-                run_tests(Path(planted.name, "lib"), mutant.tests)
+                run_tests(Path(planted.name), mutant)
             running[child] = (mutant, planted)
             continue
         child, status = os.wait()
@@ -108,8 +108,9 @@ def attempts(
 
 
 def plant(mutant: Mutant) -> tempfile.TemporaryDirectory[str] | str:
-    """Return a folder with a broken copy of lib/, or why the mutant is none."""
-    source = source_of(mutant.module).read_text(encoding="utf8")
+    """Return a folder with a broken copy of the code, or why the mutant is none."""
+    name = source_of(mutant.module)
+    source = (ROOT / name).read_text(encoding="utf8")
     if source.count(mutant.old) != 1:
         return "not found" if mutant.old not in source else "ambiguous"
     broken = source.replace(mutant.old, mutant.new)
@@ -118,28 +119,36 @@ def plant(mutant: Mutant) -> tempfile.TemporaryDirectory[str] | str:
     except SyntaxError:
         return "no Python"
     folder = tempfile.TemporaryDirectory()
-    copy = Path(folder.name, "lib")
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "lib", copy, ignore=ignored)
-    Path(folder.name, "data").symlink_to(ROOT / "data")
-    target = copy / source_of(mutant.module).relative_to(ROOT / "lib")
-    target.write_text(broken, encoding="utf8")
+    copy, ignored = Path(folder.name), shutil.ignore_patterns("__pycache__")
+    for part in ("lib", "tools", "tests") if name.parts[0] == "tools" else ("lib",):
+        shutil.copytree(ROOT / part, copy / part, ignore=ignored)
+    for part in ("_config.yml", "data", "notebooks"):
+        (copy / part).symlink_to(ROOT / part)
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    (copy / name).write_text(broken, encoding="utf8")
     return folder
 
 
-def run_tests(lib: Path, tests: tuple[str, ...]) -> None:
-    """Run the tests on another copy of the library; never returns."""
-    status = 3
+def run_tests(copy: Path, mutant: Mutant) -> None:
+    """Run the tests on another copy of the code; never returns.
+
+    Tests of tools are copied as well, because they start programs beside themselves.
+    """
+    status, lib = 3, copy / "lib"
+    tools = (copy / "tools").is_dir()
     try:
         import pytest
 
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
-        os.chdir(ROOT)
+        os.chdir(copy if tools else ROOT)
         sys.path.insert(0, str(lib))
+        if tools:
+            sys.path.remove(str(ROOT / "tools"))
+            del sys.modules["common"]
         signal.alarm(SECONDS)  # a mutant may loop for ever
-        status = int(pytest.main([*PYTEST, *tests]))
+        status = int(pytest.main([*PYTEST, *mutant.tests]))
         import effdl
 
         if not str(effdl.__file__).startswith(str(lib)):

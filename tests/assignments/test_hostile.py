@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 import tiny_assignment as tiny
+from grader.cells import is_check
+from grader.feedback import shown
 from grader.sandbox import works
 
 pytestmark = pytest.mark.skipif(not works(), reason="bubblewrap does not work here")
@@ -47,25 +49,34 @@ HELD = {  # task 2 does this; task 1 keeps its points
 }
 FLAGGED = {
     "replaces torch.testing": (
-        "import torch\ntorch.testing.assert_close = lambda *a, **k: None\nreturn 0"
+        "import torch\ntorch.testing.assert_close = lambda *a, **k: None",
+        "torch.testing.assert_close",
     ),
-    "replaces a builtin": "import builtins\nbuiltins.len = lambda x: 1\nreturn 0",
-    "replaces a builtin in the check": (
-        "import builtins\nbuiltins.sum = lambda *a: 0.0\nreturn 0.0"
+    "replaces a builtin": ("import builtins\nbuiltins.abs = len", "builtins.abs"),
+    "replaces a builtin in use": (
+        "import builtins\nbuiltins.len = lambda x: 1",
+        "the state of the process cannot be read",
+    ),
+    "replaces a builtin for a zero": (
+        "import builtins\nbuiltins.sum = lambda *a: 0.0",
+        "builtins.sum",
     ),
     "replaces the check": (
-        "import effdl.assignment as a\na.check = lambda *b, **k: None\nreturn 0"
+        "import effdl.assignment as a\na.check = lambda *b, **k: None",
+        "effdl.assignment.check",
     ),
     "replaces what the check calls": (
-        "import effdl.agreement as a\na.same.__code__ = (lambda *b: True).__code__\n"
-        "return 0"
+        "import effdl.agreement as a\na.same.__code__ = (lambda *b: True).__code__",
+        "effdl.agreement.same",
     ),
     "reads the frames of the check": (
-        "import sys\nreturn sys._getframe(1).f_locals['function'](values)"
+        "import sys\nreturn sys._getframe(1).f_locals['function'](values)",
+        "mentions _getframe, f_locals",
     ),
-    "reads the history": "return eval(In[-1])",
+    "reads the history": ("return eval(In[-1])", "mentions In["),
     "swallows errors": (
-        "get_ipython().set_custom_exc((Exception,), lambda *a, **k: None)\nreturn 0"
+        "get_ipython().set_custom_exc((Exception,), lambda *a, **k: None)",
+        "mentions set_custom_exc",
     ),
 }
 
@@ -84,12 +95,16 @@ def test_it_is_held_and_the_other_task_keeps_its_points(
 def test_it_is_flagged_and_gets_nothing_from_there_on(
     deed: str, tmp_path: Path
 ) -> None:
-    result, _ = tiny.grade(tiny.with_answers(task_2=FLAGGED[deed]), tmp_path)
+    code, noticed = FLAGGED[deed]
+    result, _ = tiny.grade(tiny.with_answers(task_2=f"{code}\nreturn 0.0"), tmp_path)
     assert result.points["task-2"] == 0
-    assert result.flags
+    assert noticed in "; ".join(result.flags)
 
 
-def test_files_outside_are_neither_seen_nor_harmed(tmp_path: Path) -> None:
+def test_files_outside_are_neither_seen_nor_harmed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_OF_THE_TEACHER", "1")
     mark = Path(tmp_path, "precious")
     mark.write_text("1")
     code = f"""
@@ -119,7 +134,10 @@ def test_a_teacher_who_has_looked_can_accept_a_flagged_text(tmp_path: Path) -> N
     notebook = tiny.with_answers(
         task_2="word = 'settrace'\nreturn sum(values) / len(values)"
     )
-    assert tiny.grade(notebook, tmp_path)[0].points["task-2"] == 0
+    result, seen = tiny.grade(notebook, tmp_path)
+    assert result.points == {"task-1": 0, "task-2": 0}
+    said = [shown(cell)["said"] for cell in seen.cells if is_check(cell)]
+    assert said == ["points are withheld, see above"] * 2
     result, _ = tiny.grade(notebook, tmp_path, accepted=True)
     assert result.points == {"task-1": 3, "task-2": 2}
 

@@ -83,4 +83,7 @@ def test_another_variant_is_named() -> None:
     cell = cell_of(handed, "variant")
     cell.source = cell.source.replace("2026", "2027")
     said = restored(handed, tiny.source())[1]
-    assert said == ["made for course seed 2027, graded with 2026"]
+    assert said == [
+        "made for course seed 2027, graded with 2026; if that is wrong, "
+        "grade with SEED=2027"
+    ]

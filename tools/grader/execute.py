@@ -59,13 +59,22 @@ class Grading:
                     self.say(cell, first_line(cell.outputs, status))
 
     def prepare(self, notebook: Notebook) -> None:
-        """Import what the checks import, and note what it is, before anything runs."""
+        """Import what the checks import, and note what it is, before anything runs.
+
+        Raises:
+            RuntimeError: If the kernel does not answer.
+        """
         trees = [ast.parse(c.source) for c in notebook.cells if is_check(c)]
         nodes = [node for tree in trees for node in ast.walk(tree)]
         imports = [n for n in nodes if isinstance(n, ast.Import | ast.ImportFrom)]
         block = "\n".join(ast.unparse(n) for n in imports)
         self.talk.run(f"exec({block!r}, {{}})", history=False, seconds=START_SECONDS)
-        self.before = self.talk.state() or {}
+        state = self.talk.state()
+        if state is None:  # nothing could be compared with it later
+            raise RuntimeError(
+                "the kernel did not tell its state before the first cell"
+            )
+        self.before = state
         drawn = [c.source for c in notebook.cells if grade_id(c) == "variant"]
         self.variant = "\n".join(["from effdl.variant import choose", *drawn, ""])
 
@@ -85,7 +94,7 @@ class Grading:
             if "text" in output:
                 output.text = output.text.replace(f"{nonce}\n", "")
         cell.outputs = [o for o in outputs if o.get("text") != ""]
-        cell.metadata["effdl"] = {"passed": passed and not self.flags}
+        cell.metadata["effdl"] = {"passed": passed, "withheld": bool(self.flags)}
         if passed and not self.flags:
             self.points[task] += meta(cell)["points"]
             if SCORES in cell.source:  # or an answer could display scores of its own

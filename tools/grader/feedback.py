@@ -74,7 +74,8 @@ def tasks_of(result: Result, source: Notebook, marks: Marks) -> list[dict[str, A
 def shown(cell: Any) -> dict[str, Any]:
     """Return how a cell appears: text, code with outputs, or the verdict of a check."""
     if is_check(cell):
-        passed = cell.metadata.get("effdl", {}).get("passed", False)
+        record = cell.metadata.get("effdl", {})
+        passed = record.get("passed", False) and not record.get("withheld")
         return {
             "kind": "check",
             "name": grade_id(cell),
@@ -93,7 +94,8 @@ def message(cell: Any) -> str:
     """Return what a failed check said, with its smallest example, without a trace."""
     errors = [o for o in cell.outputs if o.output_type == "error"]
     if not errors:
-        return "was not finished"
+        withheld = cell.metadata.get("effdl", {}).get("withheld")
+        return "points are withheld, see above" if withheld else "was not finished"
     known = errors[-1].ename in ("AnswerError", "AssertionError")
     kind = "" if known else f"{errors[-1].ename}: "
     return kind + COLOURS.sub("", errors[-1].evalue)[:LONGEST]

@@ -102,5 +102,8 @@ def remarks(submission: Notebook, source: Notebook) -> list[str]:
             said.append(f"cell {name} is missing or lost its mark")
     handed, wanted = seed_of(submission), seed_of(source)
     if handed is not None and handed != wanted:
-        said.append(f"made for course seed {handed}, graded with {wanted}")
+        said.append(
+            f"made for course seed {handed}, graded with {wanted}; if that is wrong, "
+            f"grade with SEED={handed}"
+        )
     return said

@@ -61,15 +61,8 @@ def works() -> bool:
 
 def walls(scratch_folder: Path, *, scratch: bool = True) -> list[str]:
     """Return the command that puts what follows it behind walls."""
-    command = [
-        "bwrap",
-        "--unshare-all",
-        "--unshare-user",
-        "--uid",
-        "1000",
-        "--gid",
-        "1000",
-    ]
+    command = ["bwrap", "--unshare-all", "--unshare-user"]
+    command += ["--uid", "1000", "--gid", "1000"]
     command += ["--disable-userns", "--die-with-parent", "--new-session"]
     command += ["--cap-drop", "ALL", "--hostname", "grader", "--proc", "/proc"]
     command += ["--dev", "/dev", "--size", str(2**26), "--tmpfs", "/dev/shm"]
@@ -95,6 +88,7 @@ def environment(scratch: Path) -> dict[str, str]:
         "MPLCONFIGDIR": str(scratch),
         "IPYTHONDIR": str(scratch / "ipython"),
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": str(ROOT / "lib"),  # the library beside this grader
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         **dict.fromkeys(one, "1"),
     }
