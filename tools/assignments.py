@@ -14,8 +14,9 @@ import sys
 import zipfile
 from pathlib import Path
 
-from common import ROOT, write_atomically
+from common import PLACEHOLDER, ROOT, repository_address, write_atomically
 from grader.cells import COURSE, Notebook, read_source, source_names
+from grader.options import whole
 from grader.release import as_text, student_version
 
 DIST = ROOT / "dist"
@@ -23,9 +24,9 @@ VERDICTS = ROOT / "data" / "results" / "assignment_verdicts.csv"
 README = """\
 Assignments of "Efficient deep learning for embedded systems", course seed {seed}
 
-  source/    with solutions and hidden tests: for teachers only
+  source/    with solutions, model answers in words and hidden tests: teachers only
   release/   what students get
-  known-mistakes.csv   what wrong answers got, and what was said about them
+  known-mistakes.csv   what wrong answers got in the variant of the book (seed 2026)
   nbgrader_config.py   this folder is a course folder of nbgrader
 
 Grade in a checkout of the book (the page "Teach with this book" says how):
@@ -37,7 +38,9 @@ Grade in a checkout of the book (the page "Teach with this book" says how):
 def main() -> int:
     """Write what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seed", type=int, help="of the course; draws a variant")
+    parser.add_argument(
+        "--seed", type=whole("SEED", least=0), help="of the course; draws a variant"
+    )
     seed = parser.parse_args().seed
     folder = COURSE if seed is None else DIST / f"assignments-{seed}"
     sources = {name: read_source(name, seed=seed) for name in source_names()}
@@ -51,6 +54,11 @@ def main() -> int:
     pack(archive, sources, seed)
     print(f"assignments: {len(sources)} in {folder / 'release'}")
     print(f"assignments: {archive} is for the teacher, with all solutions")
+    if PLACEHOLDER in repository_address():
+        print(
+            "assignments: on Colab the second cell cannot install the library yet; "
+            "say where your copy lies (make address URL=...), then run this again"
+        )
     return 0
 
 

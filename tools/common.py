@@ -59,8 +59,11 @@ def write_atomically(path: Path, text: str) -> None:
 def tracked_files() -> list[Path]:
     """Return the files under version control, or all sources where git is absent."""
     command = ["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard", "-z"]
-    listed = subprocess.run(command, capture_output=True, text=True, check=False)
-    if listed.returncode:
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # there is no git
+        listed = None
+    if listed is None or listed.returncode:
         hidden = {".git", ".venv", "_build", "dist", "__pycache__"}
         hidden |= {".ipynb_checkpoints", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
         every = (p for p in ROOT.rglob("*") if p.is_file())

@@ -8,7 +8,8 @@ is missing), ACCEPT=ann,bob (their flagged texts were looked at), JOBS=1 (one af
 other), LIMITS='{"cell_seconds": 200}' (see grader/sandbox.py).
 
 Each submission runs in a process of its own, on all cores. What is graded already is
-not graded again unless it changed, so an interrupted run goes on where it was.
+not graded again unless it changed, so an interrupted run goes on where it was. Students
+of earlier runs stay in the tables.
 """
 
 from __future__ import annotations
@@ -27,12 +28,15 @@ from pathlib import Path
 from typing import Any
 
 from common import ROOT, tracked_files, write_atomically
-from grader.cells import COURSE, read_source
+from grader.cells import points_of, read_source
 from grader.collect import Submission, file_name, submissions
 from grader.feedback import write_pages
 from grader.one import Result
-from grader.sandbox import Limits, works
-from grader.tables import write_tables
+from grader.options import parsed
+from grader.report import advice, progress
+from grader.sandbox import works
+from grader.stored import accepted, digest, earlier, read_result
+from grader.tables import check_marks, still_open, write_tables
 
 NO_WALLS = """\
 grade: bubblewrap (bwrap) is missing, or may not make namespaces here.
@@ -43,7 +47,7 @@ What students hand in is code that nobody has read; it would run with your right
 
 def main(arguments: list[str] | None = None) -> int:
     """Grade, write the tables and the pages, and say where they are."""
-    options = parsed(arguments)
+    options = parsed(arguments, __doc__.split("\n")[0])
     if not (works() or options.trust):
         print(NO_WALLS, file=sys.stderr)
         return 2
@@ -52,35 +56,28 @@ def main(arguments: list[str] | None = None) -> int:
     folder = options.results or Path("grades", options.assignment)
     for name in ("results", "graded", "feedback"):
         (folder / name).mkdir(parents=True, exist_ok=True)
+    check_marks(folder, points_of(source, written=True))  # before anything runs
+    options.accepted = accepted(options.accept, found, folder)
     begun = time.monotonic()
-    results = list(progress(run_all(found, folder, options), len(found)))
-    results.sort(key=lambda result: result.student)
-    write_tables(folder, source, results)
-    write_pages(folder, source, results)
+    try:
+        results = list(progress(run_all(found, folder, options), len(found)))
+    except KeyboardInterrupt:
+        print("grade: stopped; the same command goes on where it was", file=sys.stderr)
+        return 130
+    kept = earlier(folder, {result.student for result in results})
+    write_tables(folder, source, results + kept)
+    write_pages(folder, source, results + kept)
     print(f"grade: {len(results)} submissions in {time.monotonic() - begun:.0f} s")
+    for line in advice(results, kept, still_open(folder), folder):
+        print(f"grade: {line}")
     print(f"grade: {folder / 'grades.csv'}, pages in {folder / 'feedback'}")
     return 0
 
 
-def parsed(arguments: list[str] | None) -> argparse.Namespace:
-    """Return what the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("submissions", type=Path)
-    parser.add_argument("assignment")
-    parser.add_argument("--results", type=Path)
-    parser.add_argument("--course", type=Path, default=COURSE)
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--trust", action="store_true")
-    parser.add_argument("--accept", default="", type=lambda text: text.split(","))
-    parser.add_argument("--limits", default={}, type=json.loads)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    return parser.parse_args(arguments)
-
-
 def run_all(
     found: list[Submission], folder: Path, options: argparse.Namespace
-) -> Iterator[Result]:
-    """Yield the result of every submission, as they come."""
+) -> Iterator[tuple[Result, bool]]:
+    """Yield the result of every submission as they come, and whether it ran now."""
     ours = (ROOT / "lib", ROOT / "tools")
     code = digest(*(p for p in tracked_files() if set(ours) & set(p.parents)))
     with ThreadPoolExecutor(options.jobs) as pool:
@@ -95,27 +92,26 @@ def run_all(
 
 def run_one(
     submission: Submission, folder: Path, options: argparse.Namespace, code: str
-) -> Result:
-    """Return the stored result of a submission, or grade it now."""
+) -> tuple[Result, bool]:
+    """Return the stored result of a submission, or grade it now; and whether it ran."""
     name = file_name(submission.student)
     stored = folder / "results" / f"{name}.json"
     request = request_for(submission, folder, options, code)
     old = read_result(stored)
     if old is not None and old.key == request["key"]:
-        return old
+        return old, False
     stored.unlink(missing_ok=True)
     Path(request["notebook"]).unlink(missing_ok=True)
     asked = folder / "results" / f"{name}.request"
     write_atomically(asked, json.dumps(request))
-    limits = Limits(**request["limits"])
-    error = run_process(asked, seconds=limits.total_seconds + 120)
+    error = run_process(asked, seconds=options.limits.total_seconds + 120)
     asked.unlink()
     result = read_result(stored)
     if result is None:  # even this process did not survive the submission
         result = Result(submission.student, notes=[f"could not be graded: {error}"])
         result.flags = ["the grader itself failed; look at this submission"]
         write_atomically(stored, json.dumps(asdict(result), indent=1))
-    return result
+    return result, True
 
 
 def request_for(
@@ -130,14 +126,14 @@ def request_for(
         "trouble": submission.trouble,
         "course": str(options.course.resolve()),
         "seed": options.seed,
-        "limits": asdict(Limits(**options.limits)),
+        "limits": asdict(options.limits),
         "trusted": options.trust,
-        "accepted": student in options.accept,
     }
     source = options.course / "source" / options.assignment
-    files = [*source.glob("*.ipynb")]
-    files += [submission.path] if submission.path.is_file() else []
-    text = json.dumps(request) + code + digest(*files)
+    files = [submission.path] if submission.path.is_file() else []
+    handed = digest(*files)
+    request["accepted"] = options.accepted.get(student) == handed
+    text = json.dumps(request) + code + digest(*source.glob("*.ipynb")) + handed
     request["key"] = hashlib.sha256(text.encode()).hexdigest()
     request["result"] = str((folder / "results" / f"{name}.json").resolve())
     request["notebook"] = str((folder / "graded" / f"{name}.ipynb").resolve())
@@ -155,33 +151,6 @@ def run_process(request: Path, *, seconds: float) -> str:
         return f"it took more than {seconds:.0f} s"
     lines = run.stderr.strip().splitlines()
     return lines[-1] if lines else f"exit status {run.returncode}"
-
-
-def read_result(path: Path) -> Result | None:
-    """Return a stored result, or None where there is none that can be read."""
-    try:
-        return Result(**json.loads(path.read_text(encoding="utf8")))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def digest(*files: Path) -> str:
-    """Return one digest of the content of files."""
-    total = hashlib.sha256()
-    for path in sorted(files):
-        with path.open("rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()
-
-
-def progress(results: Iterator[Result], many: int) -> Iterator[Result]:
-    """Say how far it is, one line for each submission."""
-    for number, result in enumerate(results, start=1):
-        points = sum(result.points.values())
-        said = "; ".join([*result.flags[:1], *result.notes[:1]])
-        line = f"{number:3}/{many} {result.student}: {points:g} points"
-        print(f"{line} in {result.seconds:.0f} s {said}".rstrip(), flush=True)
-        yield result
 
 
 if __name__ == "__main__":

@@ -102,7 +102,11 @@ def why_not(result: dict[str, Any]) -> str:
     """Return why a result is not ranked, or nothing."""
     if result["flags"]:
         return "flagged: the teacher has to look at it"
-    scores = result["scores"]
+    scores, notes = result["scores"], [str(n) for n in result.get("notes", ())]
+    if any(note.startswith("made for course seed") for note in notes):
+        return "made for another variant, with other limits"
+    if not result.get("seconds", 1):
+        return "nothing was handed in that runs"
     if not isinstance(scores, dict):
         return "no numbers: a limit or a rule was not met"
     limits = scores.get("limits")

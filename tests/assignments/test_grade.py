@@ -42,7 +42,7 @@ def fill(folder: Path) -> None:
 
 
 def table(path: Path) -> Table:
-    with path.open(newline="", encoding="utf8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         return {row["student"]: row for row in csv.DictReader(file)}
 
 
@@ -139,6 +139,30 @@ def test_a_word_for_points_is_refused_and_nothing_is_lost(graded: Path) -> None:
     with pytest.raises(SystemExit, match="points of jo, task-3 are 'half'"):
         run(graded)
     path.write_text(text)
+
+
+def test_one_who_comes_late_drives_nobody_out(graded: Path) -> None:
+    before = table(graded / "out" / "grades.csv")
+    write(graded / "late" / "zoe.ipynb")
+    limits = json.dumps({"cell_seconds": 10, "total_seconds": 60})
+    trust = [] if works() else ["--trust"]
+    arguments = [str(graded / "late"), "tiny", "--course", str(tiny.TINY)]
+    out = ["--results", str(graded / "out"), "--limits", limits]
+    assert grade.main([*arguments, *out, *trust]) == 0
+    after = table(graded / "out" / "grades.csv")
+    assert after.pop("zoe")["total"] == "5"
+    assert after == before
+
+
+def test_a_run_that_is_stopped_says_how_it_goes_on(
+    graded: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(grade, "run_all", stopped)
+    assert run(graded) == 130
+    assert "the same command goes on" in capsys.readouterr().err
 
 
 def test_nothing_runs_without_walls(

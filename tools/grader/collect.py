@@ -3,6 +3,8 @@
 submissions/ann.ipynb                      a plain folder
 submissions/ann/anything.ipynb             a folder for each student
 submissions/ann/darts/darts.ipynb          nbgrader's own layout
+submissions/Ann Li_10001_assignsubmission_file_/darts.ipynb          Moodle
+submissions/liann_LATE_12345_67890_darts.ipynb                       Canvas
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ import nbformat
 from grader.cells import Notebook, read_source, source_names, title
 
 LARGEST_MB = 20.0
+MOODLE = re.compile(r"(.+?)_\d+_assignsubmission_(file|onlinetext)_?")
+CANVAS = re.compile(r"([^_]+)_(?:LATE_)?\d+_\d+_.+")
 
 
 class Submission(NamedTuple):
@@ -45,9 +49,11 @@ def submissions(folder: Path, assignment: str) -> list[Submission]:
             "or a folder, for each student"
         )
     entries = sorted(p for p in folder.iterdir() if not p.name.startswith((".", "_")))
+    files = {student_name(p) for p in entries if "_onlinetext" not in p.name}
     found = [
-        of_folder(p, assignment) if p.is_dir() else Submission(p.stem, p, "")
+        of_folder(p, assignment) if p.is_dir() else Submission(student_name(p), p, "")
         for p in entries
+        if "_assignsubmission_onlinetext" not in p.name or student_name(p) not in files
     ]
     if not found:
         raise SystemExit(f"SUBMISSIONS={folder} is empty; put the notebooks there")
@@ -55,27 +61,46 @@ def submissions(folder: Path, assignment: str) -> list[Submission]:
         s.student for s in found if [x.student for x in found].count(s.student) > 1
     }
     return [
-        s._replace(student=s.path.name) if s.student in double else s for s in found
+        s._replace(student=entry_of(s.path, folder)) if s.student in double else s
+        for s in found
     ]
+
+
+def student_name(path: Path) -> str:
+    """Return whose a file or a folder is, by its name.
+
+    Example:
+        >>> student_name(Path("Ann Li_10001_assignsubmission_file_"))
+        'Ann Li'
+        >>> student_name(Path("liann_LATE_12345_67890_darts-1.ipynb"))
+        'liann'
+    """
+    name = path.stem if path.suffix in (".ipynb", ".pdf", ".zip") else path.name
+    match = MOODLE.fullmatch(name) or CANVAS.fullmatch(name)
+    return match[1] if match else name
+
+
+def entry_of(path: Path, folder: Path) -> str:
+    """Return the name of what lies in the folder and is, or holds, a file."""
+    return path.relative_to(folder).parts[0]
 
 
 def of_folder(folder: Path, assignment: str) -> Submission:
     """Return the one notebook below a student's folder, or what is wrong there."""
+    student = student_name(folder)
     every = [p for p in sorted(folder.rglob("*")) if p.is_file() and hidden(p, folder)]
     notebooks = [p for p in every if p.suffix == ".ipynb"]
     named = [p for p in notebooks if p.stem == assignment]
     chosen = named if len(named) == 1 else notebooks or every
     if not chosen:
-        return Submission(
-            folder.name, folder, "nothing was handed in: the folder is empty"
-        )
+        return Submission(student, folder, "nothing was handed in: the folder is empty")
     if len(chosen) > 1:
         names = ", ".join(p.name for p in chosen[:4])
         trouble = (
             f"there are {len(chosen)} files and none is {assignment}.ipynb: {names}"
         )
-        return Submission(folder.name, folder, trouble)
-    return Submission(folder.name, chosen[0], "")
+        return Submission(student, folder, trouble)
+    return Submission(student, chosen[0], "")
 
 
 def hidden(path: Path, folder: Path) -> bool:

@@ -18,6 +18,7 @@ from grader.talk import START_SECONDS, Talk
 
 SCORES = "application/vnd.effdl.scores+json"
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+CELL_FILE = re.compile(r"\(\d+\.py, (line \d+)\)")  # as IPython names a cell
 # A check sees the student's names, but no name of a student hides a builtin from it.
 CHECK = """\
 import builtins as _b
@@ -115,8 +116,8 @@ class Grading:
     def say(self, cell: Cell, remark: str) -> None:
         """Note a remark about the task of a cell, once."""
         said = self.remarks.setdefault(task_of(cell), [])
-        if remark not in said:
-            said.append(remark)
+        if not any(s == remark or s.startswith(f"{remark}:") for s in said):
+            said[:] = [s for s in said if not remark.startswith(f"{s}:")] + [remark]
 
 
 def scores_in(outputs: list[Any]) -> dict[str, Any] | None:
@@ -125,12 +126,17 @@ def scores_in(outputs: list[Any]) -> dict[str, Any] | None:
     return found[-1] if found and isinstance(found[-1], dict) else None
 
 
+def readable(text: str) -> str:
+    """Return the text of an error without colours and names of files nobody has."""
+    return CELL_FILE.sub(r"(\1)", COLOURS.sub("", text))
+
+
 def first_line(outputs: list[Any], status: str) -> str:
     """Return what a student has to know, in one line."""
     errors = [o for o in outputs if o.output_type == "error"]
     if not errors or status not in ("ok", "error"):
         return status
-    kind, text = errors[-1].ename, COLOURS.sub("", errors[-1].evalue)
+    kind, text = errors[-1].ename, readable(errors[-1].evalue)
     line = (text.splitlines() or [""])[0][:300]
     if kind == "AnswerError":
         return line

@@ -28,14 +28,14 @@ from grader.cells import (
     title,
 )
 from grader.collect import file_name
-from grader.execute import COLOURS
+from grader.execute import COLOURS, readable
 from grader.one import Result
 from grader.tables import Marks, points, read_marks
 
 HERE = Path(__file__).parent
 TAGS = {*bleach.ALLOWED_TAGS, "p", "h1", "h2", "h3", "h4", "pre", "table", "thead",
-        "tbody", "tr", "th", "td", "br", "hr", "img", "del"}  # fmt: skip
-MARKDOWN = mistune.create_markdown(escape=True, plugins=["table"])
+        "tbody", "tr", "th", "td", "br", "hr", "img", "del", "span", "div"}  # fmt: skip
+MARKDOWN = mistune.create_markdown(escape=True, plugins=["table", "math"])
 LONGEST = 4000  # characters of an output
 
 
@@ -98,13 +98,13 @@ def message(cell: Any) -> str:
         return "points are withheld, see above" if withheld else "was not finished"
     known = errors[-1].ename in ("AnswerError", "AssertionError")
     kind = "" if known else f"{errors[-1].ename}: "
-    return kind + COLOURS.sub("", errors[-1].evalue)[:LONGEST]
+    return kind + readable(errors[-1].evalue)[:LONGEST]
 
 
 def output(item: Any) -> dict[str, str]:
     """Return an output as text, or as a picture."""
     if item.output_type == "error":
-        return {"text": f"{item.ename}: {COLOURS.sub('', item.evalue)}"[:LONGEST]}
+        return {"text": f"{item.ename}: {readable(item.evalue)}"[:LONGEST]}
     if item.output_type == "stream":
         return {"text": COLOURS.sub("", item.text)[:LONGEST]}
     picture = item.data.get("image/png", "")

@@ -3,12 +3,14 @@
 Colab and careless hands copy, delete and reorder cells, and lose the metadata by which
 nbgrader knows them. So what counts is the source: every given cell and every check is
 taken from there, at the place where the student's copy stands, or where it would stand.
-What the student wrote is run as it is.
+What the student wrote is run as it is. A mark that was lost is put back where the text,
+or the place behind its question, tells whose it was.
 """
 
 from __future__ import annotations
 
 import copy
+import itertools
 from collections import Counter
 
 import nbformat
@@ -24,10 +26,12 @@ from grader.cells import (
     seed_of,
     task_of,
 )
+from grader.release import student_version
 
 
 def restored(submission: Notebook, source: Notebook) -> tuple[Notebook, list[str]]:
     """Return the notebook to run, and what was strange about the one handed in."""
+    submission, found = marked(submission, source)
     locked = {grade_id(c): c for c in source.cells if is_locked(c)}
     marks = {grade_id(c): c for c in source.cells if grade_id(c)}
     cells: list[Cell] = []
@@ -46,7 +50,41 @@ def restored(submission: Notebook, source: Notebook) -> tuple[Notebook, list[str
         if name not in done:
             cells.insert(place(name, cells, source), copy.deepcopy(cell))
     notebook = nbformat.v4.new_notebook(cells=cells)
-    return notebook, remarks(submission, source)
+    return notebook, found + remarks(submission, source)
+
+
+def marked(submission: Notebook, source: Notebook) -> tuple[Notebook, list[str]]:
+    """Return the notebook with lost marks put back, and a sentence about answers."""
+    submission = copy.deepcopy(submission)
+    given = student_version(source, "").cells
+    texts = Counter(plain(c) for c in given)
+    whose = {plain(c): grade_id(c) for c in given if texts[plain(c)] == 1}
+    behind = {plain(a): b for a, b in itertools.pairwise(given) if is_answer(b)}
+    by_name = {grade_id(c): c for c in given if grade_id(c)}
+    there = {grade_id(c) for c in submission.cells}
+    found, before = [], ""  # the last text that was given
+    for cell in submission.cells:
+        name = grade_id(cell)
+        if name in by_name:
+            before = plain(by_name[name])
+            continue
+        awaited = behind.get(before)
+        if plain(cell) in whose:
+            name, before = whose[plain(cell)], plain(cell)
+        elif awaited is not None and awaited.cell_type == cell.cell_type:
+            name = grade_id(awaited)
+        if name and name not in there:
+            cell.metadata["nbgrader"] = {"grade_id": name}
+            there.add(name)
+            if is_answer(by_name[name]):
+                found.append(name)
+    said = f"these had lost their marks, and were found by place: {', '.join(found)}"
+    return submission, [said] if found else []
+
+
+def plain(cell: Cell) -> str:
+    """Return the text of a cell without what stands around it."""
+    return str(cell.source).strip()
 
 
 def together(locked: dict[str, Cell], name: str) -> list[str]:
@@ -100,10 +138,11 @@ def remarks(submission: Notebook, source: Notebook) -> list[str]:
             said.append(f"cell {name} is there {count[name]} times: {which}")
         if count[name] == 0 and (is_answer(cell) or is_written(cell)):
             said.append(f"cell {name} is missing or lost its mark")
+    names = [grade_id(c) for c in source.cells if is_locked(c)]
+    missing = ", ".join(name for name in names if not count[name])
+    if missing:
+        said.append(f"these were missing, and were put back: {missing}")
     handed, wanted = seed_of(submission), seed_of(source)
     if handed is not None and handed != wanted:
-        said.append(
-            f"made for course seed {handed}, graded with {wanted}; if that is wrong, "
-            f"grade with SEED={handed}"
-        )
+        said.append(f"made for course seed {handed}, graded with {wanted}")
     return said

@@ -2,6 +2,7 @@
 
 by-hand.csv has a row for every written answer. Points and comments that a teacher puts
 there are kept, and enter grades.csv and the students' pages at the next `make grade`.
+Its notes say where a text needs a look. A spreadsheet may save it with semicolons.
 """
 
 from __future__ import annotations
@@ -14,64 +15,105 @@ from common import write_atomically
 from grader.cells import Notebook, points_of
 from grader.one import Result
 
-BY_HAND = ("student", "task", "of", "points", "comment", "answer")
+BY_HAND = ("student", "task", "of", "points", "comment", "note", "answer")
+CHANGED = "the answer changed after it got points; empty this note when you have looked"
+EMPTY = "no answer found; look into the notebook if a remark is about lost marks"
+STUB = "YOUR ANSWER HERE"
 Marks = dict[tuple[str, str], dict[str, str]]
 
 
 def write_tables(folder: Path, source: Notebook, results: list[Result]) -> None:
     """Write both tables; what a teacher has put into by-hand.csv stays."""
-    marks = read_marks(folder)
+    results = sorted(results, key=lambda result: result.student)
+    marks, comma = read_marks(folder), delimiter(folder)
     written = points_of(source, written=True)
     rows = [
-        {
-            "student": safe(r.student),
-            "task": task,
-            "of": f"{most:g}",
-            "points": marks.get((r.student, task), {}).get("points", ""),
-            "comment": marks.get((r.student, task), {}).get("comment", ""),
-            "answer": safe(r.written.get(task, "")),
-        }
+        by_hand(r.student, task, most, marks.get((r.student, task), {}), r.written)
         for r in results
         for task, most in written.items()
     ]
-    if written:
-        write_csv(folder / "by-hand.csv", BY_HAND, rows)
-    tasks = (*points_of(source, written=False), *written)
-    columns = ("student", *tasks, "total", "seconds", "remarks")
-    write_csv(
-        folder / "grades.csv", columns, [row_of(r, tasks, marks) for r in results]
-    )
+    there = {(unsafe(row["student"]), row["task"]) for row in rows}
+    graded = [row for row in marks.values() if row["points"] or row["comment"]]
+    rows += [
+        {name: row.get(name) or "" for name in BY_HAND}
+        for row in graded
+        if (unsafe(row["student"]), row["task"]) not in there
+    ]
+    if rows:
+        write_csv(folder / "by-hand.csv", BY_HAND, rows, comma)
+    most = points_of(source, written=False) | written
+    columns = ("student", *most, "total", "of", "open", "seconds", "remarks")
+    lines = [row_of(r, most, read_marks(folder)) for r in results]
+    write_csv(folder / "grades.csv", columns, lines, comma)
 
 
-def row_of(result: Result, tasks: tuple[str, ...], marks: Marks) -> dict[str, str]:
+def by_hand(
+    student: str, task: str, most: float, mark: dict[str, str], written: dict[str, str]
+) -> dict[str, str]:
+    """Return one line of by-hand.csv, with what the teacher has put there."""
+    answer, points = safe(written.get(task, "")), mark.get("points", "")
+    before = mark.get("answer", "")
+    note = CHANGED if mark.get("note") == CHANGED else ""
+    if points and before.split() != answer.split():
+        note = CHANGED
+    elif not points and answer.strip() in ("", STUB):
+        note = EMPTY
+    return {
+        "student": safe(student),
+        "task": task,
+        "of": f"{most:g}",
+        "points": points,
+        "comment": mark.get("comment", ""),
+        "note": note,
+        "answer": answer,
+    }
+
+
+def row_of(result: Result, most: dict[str, float], marks: Marks) -> dict[str, str]:
     """Return one line of grades.csv; a task that nobody has graded yet is empty."""
     row = {"student": safe(result.student), "seconds": f"{result.seconds:g}"}
-    total = 0.0
-    for task in tasks:
-        given = points(result, task, marks)
-        row[task] = "" if given is None else f"{given:g}"
-        total += given or 0
-    row["total"] = f"{total:g}"
-    row["remarks"] = safe("; ".join(remarks(result)))
+    given = {task: points(result, task, marks) for task in most}
+    row |= {task: "" if p is None else f"{p:g}" for task, p in given.items()}
+    row["total"] = f"{sum(p or 0 for p in given.values()):g}"
+    row["of"] = f"{sum(most.values()):g}"
+    row["open"] = str(list(given.values()).count(None))
+    said = remarks(result)
+    notes = {task: marks.get((result.student, task), {}).get("note") for task in most}
+    said += [f"{task}: {CHANGED}" for task in most if notes[task] == CHANGED]
+    row["remarks"] = safe("; ".join(said))
     return row
 
 
 def points(result: Result, task: str, marks: Marks) -> float | None:
-    """Return the points of a task, from the checks or from the teacher.
-
-    Raises:
-        SystemExit: If the teacher's entry is not a number.
-    """
+    """Return the points of a task, from the checks or from the teacher."""
     if task in result.points:
         return result.points[task]
     text = marks.get((result.student, task), {}).get("points", "").strip()
-    try:
-        return float(text.replace(",", ".")) if text else None
-    except ValueError:
-        raise SystemExit(
-            f"by-hand.csv: points of {result.student}, {task} are {text!r}; "
-            "write a number, such as 2.5, or leave it empty"
-        ) from None
+    return float(text.replace(",", ".")) if text else None
+
+
+def check_marks(folder: Path, written: dict[str, float]) -> None:
+    """Look at what a teacher has put into by-hand.csv.
+
+    Raises:
+        SystemExit: If points are no number, or outside of what the task has.
+    """
+    for (student, task), mark in read_marks(folder).items():
+        text, most = mark["points"].strip(), written.get(task, 0)
+        try:
+            right = not text or 0 <= float(text.replace(",", ".")) <= most
+        except ValueError:
+            right = False
+        if not right:
+            raise SystemExit(
+                f"by-hand.csv: points of {student}, {task} are {text!r}; "
+                f"write a number from 0 to {most:g}, such as 1.5, or leave it empty"
+            )
+
+
+def still_open(folder: Path) -> int:
+    """Return how many written answers have no points yet."""
+    return sum(not mark["points"].strip() for mark in read_marks(folder).values())
 
 
 def remarks(result: Result) -> list[str]:
@@ -81,15 +123,35 @@ def remarks(result: Result) -> list[str]:
 
 
 def read_marks(folder: Path) -> Marks:
-    """Return what a teacher has put into by-hand.csv."""
+    """Return what a teacher has put into by-hand.csv.
+
+    Raises:
+        SystemExit: If the file cannot be read; the text says how to save it.
+    """
     path = folder / "by-hand.csv"
     if not path.is_file():
         return {}
-    text = path.read_text(encoding="utf-8-sig")
-    dialect = "excel" if "," in text.split("\n")[0] else "excel-semicolon"
-    csv.register_dialect("excel-semicolon", csv.excel, delimiter=";")
-    rows = csv.DictReader(io.StringIO(text), dialect=dialect)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise SystemExit(
+            f"{path} is not in UTF-8; save it as 'CSV UTF-8'. Nothing was changed"
+        ) from None
+    rows = csv.DictReader(io.StringIO(text), delimiter=delimiter(folder), restval="")
+    missing = {"student", "task", "points", "comment"} - set(rows.fieldnames or ())
+    if missing:
+        raise SystemExit(
+            f"{path} has lost its columns {', '.join(sorted(missing))}; put the names "
+            "back into its first line. Nothing was changed"
+        )
     return {(unsafe(r["student"]), r["task"]): r for r in rows}
+
+
+def delimiter(folder: Path) -> str:
+    """Return what stands between the columns of by-hand.csv."""
+    path = folder / "by-hand.csv"
+    first = path.read_bytes().partition(b"\n")[0] if path.is_file() else b","
+    return "," if b"," in first else ";"
 
 
 def safe(text: str) -> str:
@@ -102,10 +164,12 @@ def unsafe(text: str) -> str:
     return text[1:] if text.startswith("'") and safe(text[1:]) == text else text
 
 
-def write_csv(path: Path, columns: tuple[str, ...], rows: list[dict[str, str]]) -> None:
-    """Write a table whole, or not at all."""
+def write_csv(
+    path: Path, columns: tuple[str, ...], rows: list[dict[str, str]], comma: str
+) -> None:
+    """Write a table whole or not at all, marked as UTF-8 for spreadsheets."""
     text = io.StringIO()
-    table = csv.DictWriter(text, columns, lineterminator="\n")
+    table = csv.DictWriter(text, columns, lineterminator="\n", delimiter=comma)
     table.writeheader()
     table.writerows(rows)
-    write_atomically(path, text.getvalue())
+    write_atomically(path, "\ufeff" + text.getvalue())
