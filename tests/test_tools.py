@@ -134,6 +134,13 @@ def test_where_the_checkout_lies_hides_nothing(tmp_path, monkeypatch, above):
     assert notebook in common.tracked_files()
 
 
+def test_sources_are_found_without_git(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    found = common.tracked_files()
+    assert Path(__file__) in found
+    assert not any(".venv" in path.parts for path in found)
+
+
 def test_a_gate_that_does_not_exist_is_not_passed(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["gates.py", "lynt"])
     assert gates.main() == 1

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader
 
 from common import write_atomically
+from grader.cells import OTHER_SEED
 from grader.tables import safe
 
 NUMBERS = ("accuracy", "bytes", "latency_ms")
@@ -103,7 +104,7 @@ def why_not(result: dict[str, Any]) -> str:
     if result["flags"]:
         return "flagged: the teacher has to look at it"
     scores, notes = result["scores"], [str(n) for n in result.get("notes", ())]
-    if any(note.startswith("made for course seed") for note in notes):
+    if any(note.startswith(OTHER_SEED) for note in notes):
         return "made for another variant, with other limits"
     if not result.get("seconds", 1):
         return "nothing was handed in that runs"

@@ -36,7 +36,9 @@ def fill(folder: Path) -> None:
     other = tiny.with_answers()
     other.metadata.effdl = {"assignment": "darts"}
     nbformat.write(other, folder / "ida.ipynb")
-    julia = tiny.with_answers(task_3="For _good_ reasons: <script>alert(1)</script>")
+    julia = tiny.with_answers(
+        task_3="For _good_ reasons, $p\\,n$: <script>alert(1)</script>"
+    )
     julia.metadata.kernelspec = {"name": "julia-1.9", "display_name": "Julia"}
     nbformat.write(julia, folder / "jo.ipynb")
 
@@ -46,10 +48,10 @@ def table(path: Path) -> Table:
         return {row["student"]: row for row in csv.DictReader(file)}
 
 
-def run(folder: Path) -> int:
+def run(folder: Path, submissions: str = "in") -> int:
     limits = json.dumps({"cell_seconds": 10, "total_seconds": 60})
     trust = [] if works() else ["--trust"]
-    arguments = [str(folder / "in"), "tiny", "--course", str(tiny.TINY)]
+    arguments = [str(folder / submissions), "tiny", "--course", str(tiny.TINY)]
     out = ["--results", str(folder / "out"), "--limits", limits]
     return grade.main([*arguments, *out, *trust])
 
@@ -94,6 +96,8 @@ def test_every_student_has_a_page_that_runs_nothing(graded: Path) -> None:
         assert "<script" not in page
     assert "&lt;script&gt;" in pages["jo"]
     assert "<em>good</em>" in pages["jo"]
+    assert r"<span>\(p\,n\)</span>" in pages["jo"]
+    assert "5 of 6</td><td>Written answers are still to be read." in pages["ann"]
     assert "looks like: multiplied instead of raised" in pages["bob"]
     assert "right" in pages["bob"]  # the smallest example
     assert "draws.uniform" not in pages["bob"]  # the hidden test
@@ -144,11 +148,7 @@ def test_a_word_for_points_is_refused_and_nothing_is_lost(graded: Path) -> None:
 def test_one_who_comes_late_drives_nobody_out(graded: Path) -> None:
     before = table(graded / "out" / "grades.csv")
     write(graded / "late" / "zoe.ipynb")
-    limits = json.dumps({"cell_seconds": 10, "total_seconds": 60})
-    trust = [] if works() else ["--trust"]
-    arguments = [str(graded / "late"), "tiny", "--course", str(tiny.TINY)]
-    out = ["--results", str(graded / "out"), "--limits", limits]
-    assert grade.main([*arguments, *out, *trust]) == 0
+    assert run(graded, "late") == 0
     after = table(graded / "out" / "grades.csv")
     assert after.pop("zoe")["total"] == "5"
     assert after == before

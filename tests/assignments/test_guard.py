@@ -8,7 +8,7 @@ import pytest
 import tiny_assignment as tiny
 from grader import guard
 from grader.cells import grade_id
-from grader.execute import Grading
+from grader.execute import Grading, readable
 from grader.one import reading_words
 from grader.sandbox import works
 from grader.talk import Said, Talk
@@ -108,6 +108,14 @@ def test_only_the_answer_to_this_message_counts() -> None:
 
     talk = Talk(Kernel(), Client())
     assert [talk.receive("mine"), talk.receive("mine")] == [None, "idle"]
+
+
+def test_what_is_said_about_a_task_is_said_once_and_names_no_file() -> None:
+    grading, cell = Grading(Fake({})), tiny.source().cells[4]
+    for remark in ("no", "no", "no: b is missing", "no", "other"):
+        grading.say(cell, remark)
+    assert grading.remarks == {"task-1": ["no: b is missing", "other"]}
+    assert readable("expected ':' (3560.py, line 1)") == "expected ':' (line 1)"
 
 
 @walled

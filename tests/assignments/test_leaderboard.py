@@ -66,6 +66,12 @@ def test_who_is_exactly_at_the_limits_is_ranked():
     [
         (scored("x", 0.9, 9, 0.1, flags=["replaced torch"]), "flagged"),
         (scored("x", 0.9, 9, 0.1, scores=None), "no numbers"),
+        (
+            scored("x", 0.9, 9, 0.1, notes=["made for course seed 1, graded with 2"]),
+            "another variant",
+        ),
+        (scored("x", 0.9, 9, 0.1, seconds=0.0, scores=None), "nothing was handed in"),
+        (scored("x", 0.9, 9, 0.1, seconds=9.0, scores=None), "limit or a rule"),
         (scored("x", 0.69, 9, 0.1), "limit not met: accuracy"),
         (scored("x", 0.69, 3001, 0.31), "accuracy, bytes, latency_ms"),
         (scored("x", float("nan"), 9, 0.1), "cannot be read"),

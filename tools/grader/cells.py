@@ -20,6 +20,7 @@ from common import NOTEBOOKS
 Notebook = Any
 Cell = Any
 
+OTHER_SEED = "made for course seed"  # so the grader's note about it begins
 COURSE = NOTEBOOKS / "assignments"  # a course folder of nbgrader
 SEED_LINE = re.compile(r"^COURSE_SEED = (\d+)", re.MULTILINE)
 HIDDEN = re.compile(r"### BEGIN HIDDEN TESTS\n(.*?)### END HIDDEN TESTS", re.DOTALL)

@@ -49,11 +49,12 @@ def submissions(folder: Path, assignment: str) -> list[Submission]:
             "or a folder, for each student"
         )
     entries = sorted(p for p in folder.iterdir() if not p.name.startswith((".", "_")))
-    files = {student_name(p) for p in entries if "_onlinetext" not in p.name}
+    texts = {p for p in entries if "_assignsubmission_onlinetext" in p.name}
+    files = {student_name(p) for p in entries if p not in texts}
     found = [
         of_folder(p, assignment) if p.is_dir() else Submission(student_name(p), p, "")
         for p in entries
-        if "_assignsubmission_onlinetext" not in p.name or student_name(p) not in files
+        if p not in texts or student_name(p) not in files
     ]
     if not found:
         raise SystemExit(f"SUBMISSIONS={folder} is empty; put the notebooks there")

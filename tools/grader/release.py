@@ -21,6 +21,9 @@ STEPS = (LockCells, ClearSolutions, ClearOutput, CheckCellMetadata, ClearHiddenT
          ClearMarkScheme, ComputeChecksums, CheckCellMetadata)  # fmt: skip
 
 
+TEXT_STUB = ClearSolutions().text_stub  # of a written answer that nobody wrote
+
+
 def student_version(source: Notebook, name: str) -> Notebook:
     """Return what students get: no solution, no hidden test, no output.
 

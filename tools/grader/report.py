@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from grader.cells import OTHER_SEED
 from grader.one import Result
 
 
@@ -23,9 +24,7 @@ def advice(
     results: list[Result], kept: list[Result], left: int, folder: Path
 ) -> list[str]:
     """Return what a teacher should know after a run."""
-    other = [
-        n for r in results for n in r.notes if n.startswith("made for course seed")
-    ]
+    other = [n for r in results for n in r.notes if n.startswith(OTHER_SEED)]
     flagged = [r.student for r in results if r.flags]
     lines = []
     if kept:

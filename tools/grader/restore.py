@@ -16,6 +16,7 @@ from collections import Counter
 import nbformat
 
 from grader.cells import (
+    OTHER_SEED,
     Cell,
     Notebook,
     grade_id,
@@ -144,5 +145,5 @@ def remarks(submission: Notebook, source: Notebook) -> list[str]:
         said.append(f"these were missing, and were put back: {missing}")
     handed, wanted = seed_of(submission), seed_of(source)
     if handed is not None and handed != wanted:
-        said.append(f"made for course seed {handed}, graded with {wanted}")
+        said.append(f"{OTHER_SEED} {handed}, graded with {wanted}")
     return said

@@ -14,11 +14,11 @@ from pathlib import Path
 from common import write_atomically
 from grader.cells import Notebook, points_of
 from grader.one import Result
+from grader.release import TEXT_STUB
 
 BY_HAND = ("student", "task", "of", "points", "comment", "note", "answer")
 CHANGED = "the answer changed after it got points; empty this note when you have looked"
 EMPTY = "no answer found; look into the notebook if a remark is about lost marks"
-STUB = "YOUR ANSWER HERE"
 Marks = dict[tuple[str, str], dict[str, str]]
 
 
@@ -32,18 +32,15 @@ def write_tables(folder: Path, source: Notebook, results: list[Result]) -> None:
         for r in results
         for task, most in written.items()
     ]
-    there = {(unsafe(row["student"]), row["task"]) for row in rows}
-    graded = [row for row in marks.values() if row["points"] or row["comment"]]
-    rows += [
-        {name: row.get(name) or "" for name in BY_HAND}
-        for row in graded
-        if (unsafe(row["student"]), row["task"]) not in there
-    ]
-    if rows:
-        write_csv(folder / "by-hand.csv", BY_HAND, rows, comma)
+    now = {(unsafe(row["student"]), row["task"]): row for row in rows}
+    for key, row in marks.items():
+        if key not in now and (row["points"] or row["comment"]):
+            now[key] = {name: row.get(name) or "" for name in BY_HAND}
+    if now:
+        write_csv(folder / "by-hand.csv", BY_HAND, list(now.values()), comma)
     most = points_of(source, written=False) | written
     columns = ("student", *most, "total", "of", "open", "seconds", "remarks")
-    lines = [row_of(r, most, read_marks(folder)) for r in results]
+    lines = [row_of(r, most, now) for r in results]
     write_csv(folder / "grades.csv", columns, lines, comma)
 
 
@@ -54,9 +51,9 @@ def by_hand(
     answer, points = safe(written.get(task, "")), mark.get("points", "")
     before = mark.get("answer", "")
     note = CHANGED if mark.get("note") == CHANGED else ""
-    if points and before.split() != answer.split():
+    if points and "answer" in mark and before.split() != answer.split():
         note = CHANGED
-    elif not points and answer.strip() in ("", STUB):
+    elif not points and answer.strip() in ("", TEXT_STUB):
         note = EMPTY
     return {
         "student": safe(student),
