@@ -1,6 +1,7 @@
 """Where the built site is, and which pages it has."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -19,6 +20,22 @@ def absent(what, way_out):
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    import browser_checks as checks
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        absent("Chromium", "install the package chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path, args=checks.CHROMIUM, chromium_sandbox=False
+        )
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

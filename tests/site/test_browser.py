@@ -2,30 +2,15 @@
 
 import os
 import re
-import shutil
 
 import browser_checks as checks
 import pytest
-from playwright.sync_api import sync_playwright
 
 from conftest import absent
 
 pytestmark = [pytest.mark.site, pytest.mark.browser]
 FIRST_PAGE_LIMIT = 1.5e6  # bytes
 MODES = list(checks.MODES)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        absent("Chromium", "install the package chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path, args=checks.CHROMIUM, chromium_sandbox=False
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,10 @@
 """The choice of figures, tried: mouse, keyboard and finger, on paper, without CSS."""
 
-import shutil
-
 import browser_checks as checks
 import matplotlib.pyplot as plt
 import pytest
 from IPython.core.formatters import DisplayFormatter
-from playwright.sync_api import sync_playwright
 
-from conftest import absent
 from effdl import frames, plot
 from effdl.plot import use_style
 
@@ -19,19 +15,6 @@ PAGE = """<!doctype html><html lang="en"><head><title>A choice</title>
 <style>:root {{color-scheme: light dark}} body {{font: 16px sans-serif}}</style></head>
 <body><main><h1>A choice</h1>{}</main></body></html>"""
 VISIBLE = "all => all.map(e => e.checkVisibility())"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        absent("Chromium", "install the package chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path, args=checks.CHROMIUM, chromium_sandbox=False
-        )
-        yield browser
-        browser.close()
 
 
 def draw(name):

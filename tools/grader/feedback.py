@@ -44,7 +44,7 @@ def write_pages(folder: Path, source: Notebook, results: list[Result]) -> None:
     pages = Environment(loader=FileSystemLoader(HERE), autoescape=True)
     template = pages.get_template("feedback.html")
     marks = read_marks(folder)
-    style = HtmlFormatter(style="default").get_style_defs(".highlight")
+    style = HtmlFormatter(style="a11y-high-contrast-light").get_style_defs(".highlight")
     for result in results:
         name = file_name(result.student)
         path = folder / "graded" / f"{name}.ipynb"
